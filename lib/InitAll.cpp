@@ -1,0 +1,25 @@
+//===- InitAll.cpp - Registration of all dialects and passes --------------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe/InitAll.h"
+
+#include "mlir/IR/DialectRegistry.h"
+#include "mlir/InitAllDialects.h"
+#include "mlir/InitAllExtensions.h"
+#include "mlir/InitAllPasses.h"
+
+using namespace mlir;
+
+void moe::registerAllMoEDialects(DialectRegistry &registry) {
+  // All of upstream: libMLIR is linked as a whole anyway, and a tool that
+  // refuses a dialect only because nobody listed it helps no one.
+  registerAllDialects(registry);
+  registerAllExtensions(registry);
+}
+
+void moe::registerAllMoEPasses() { registerAllPasses(); }
