@@ -8,6 +8,8 @@
 
 #include "moe/InitAll.h"
 
+#include "moe/Dialect/ONNX/IR/ONNXOps.h"
+
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -20,6 +22,7 @@ void moe::registerAllMoEDialects(DialectRegistry &registry) {
   // refuses a dialect only because nobody listed it helps no one.
   registerAllDialects(registry);
   registerAllExtensions(registry);
+  registry.insert<onnx::ONNXDialect>();
 }
 
 void moe::registerAllMoEPasses() { registerAllPasses(); }
