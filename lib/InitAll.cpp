@@ -14,6 +14,8 @@
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
 #include "mlir/InitAllPasses.h"
+#include "moe/Dialect/Grouped/IR/Grouped.h"
+#include "moe/Dialect/MoE/IR/MoE.h"
 
 using namespace mlir;
 
@@ -22,7 +24,7 @@ void moe::registerAllMoEDialects(DialectRegistry &registry) {
   // refuses a dialect only because nobody listed it helps no one.
   registerAllDialects(registry);
   registerAllExtensions(registry);
-  registry.insert<onnx::ONNXDialect>();
+  registry.insert<MoEDialect, grouped::GroupedDialect, onnx::ONNXDialect>();
 }
 
 void moe::registerAllMoEPasses() { registerAllPasses(); }

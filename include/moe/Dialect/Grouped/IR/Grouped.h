@@ -1,0 +1,32 @@
+//===- Grouped.h - grouped dialect -*- C++ -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_DIALECT_GROUPED_IR_GROUPED_H
+#define MOE_DIALECT_GROUPED_IR_GROUPED_H
+
+#include "mlir/Interfaces/DestinationStyleOpInterface.h"
+#include "moe/Dialect/MoE/IR/MoE.h"
+
+#include "moe/Dialect/Grouped/IR/GroupedOpsDialect.h.inc"
+#define GET_OP_CLASSES
+#include "moe/Dialect/Grouped/IR/GroupedOps.h.inc"
+
+namespace mlir::grouped {
+
+/// Columns of one panel: one cache line of f32.
+inline constexpr int64_t kPanelColumns = 16;
+
+/// How many consecutive k of a column are neighbours in a panel of `type`.
+int64_t panelInterleave(Type type);
+
+/// The shape of the panels of `numWeights` matrices `[E, N, K]`.
+SmallVector<int64_t> panelShape(ArrayRef<int64_t> weightShape, Type elementType,
+                                int64_t numWeights);
+
+} // namespace mlir::grouped
+
+#endif // MOE_DIALECT_GROUPED_IR_GROUPED_H

@@ -1,0 +1,55 @@
+//===- MoEAttrs.td - moe dialect attributes ----------------*- tablegen -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_DIALECT_MOE_IR_MOEATTRS_TD
+#define MOE_DIALECT_MOE_IR_MOEATTRS_TD
+
+include "mlir/IR/EnumAttr.td"
+include "moe/Dialect/MoE/IR/MoEDialect.td"
+
+class MoE_Enum<string name, string summary, list<I32EnumCase> cases>
+    : I32Enum<name, summary, cases> {
+  let cppNamespace = "::mlir::moe";
+}
+
+def MoE_ScoreFunction : MoE_Enum<"ScoreFunction",
+    "how logits become scores", [
+      I32EnumCase<"None", 0, "none">,
+      I32EnumCase<"Softmax", 1, "softmax">,
+      I32EnumCase<"Sigmoid", 2, "sigmoid">
+    ]>;
+
+def MoE_ScorePosition : MoE_Enum<"ScorePosition",
+    "whether the score function runs over all experts or over the chosen ones",
+    [
+      I32EnumCase<"BeforeSelection", 0, "before_selection">,
+      I32EnumCase<"AfterSelection", 1, "after_selection">
+    ]>;
+
+def MoE_NaNRule : MoE_Enum<"NaNRule",
+    "where a NaN score stands in the order of selection", [
+      I32EnumCase<"Largest", 0, "largest">,
+      I32EnumCase<"Smallest", 1, "smallest">
+    ]>;
+
+def MoE_TieBreak : MoE_Enum<"TieBreak",
+    "which of two equal scores is chosen first", [
+      I32EnumCase<"LowestIndex", 0, "lowest_index">,
+      I32EnumCase<"HighestIndex", 1, "highest_index">
+    ]>;
+
+class MoE_EnumAttr<EnumInfo info, string mnemonic>
+    : EnumAttr<MoE_Dialect, info, mnemonic> {
+  let assemblyFormat = "`<` $value `>`";
+}
+
+def MoE_ScoreFunctionAttr : MoE_EnumAttr<MoE_ScoreFunction, "score">;
+def MoE_ScorePositionAttr : MoE_EnumAttr<MoE_ScorePosition, "position">;
+def MoE_NaNRuleAttr : MoE_EnumAttr<MoE_NaNRule, "nan">;
+def MoE_TieBreakAttr : MoE_EnumAttr<MoE_TieBreak, "tie_break">;
+
+#endif // MOE_DIALECT_MOE_IR_MOEATTRS_TD

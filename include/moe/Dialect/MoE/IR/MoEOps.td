@@ -1,0 +1,352 @@
+//===- MoEOps.td - moe dialect operations ------------------*- tablegen -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_DIALECT_MOE_IR_MOEOPS_TD
+#define MOE_DIALECT_MOE_IR_MOEOPS_TD
+
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/ControlFlowInterfaces.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+include "moe/Dialect/MoE/IR/MoEAttrs.td"
+include "moe/Dialect/MoE/IR/MoEInterfaces.td"
+
+//===----------------------------------------------------------------------===//
+// Weights
+//===----------------------------------------------------------------------===//
+
+def MoE_WeightOp : MoE_Op<"weight", [
+    Symbol, DeclareOpInterfaceMethods<WeightSymbolOpInterface>]> {
+  let summary = "a weight tensor that lies in a file";
+  let description = [{
+    Declares `sym_name` as a constant tensor whose elements lie, little endian,
+    in `file` (relative to the module's `moe.source_dir`), in the `length` bytes
+    that start at byte `offset`.
+
+    Without `strides` the tensor is contiguous and row major. With `strides`
+    (in elements, one per dimension) element `[i, j, ...]` lies at byte
+    `offset + (i * strides[0] + j * strides[1] + ...) * sizeof(element)`; this
+    is how a transposed, sliced or interleaved weight is named without being
+    copied. `length` then spans the bytes between the first and one past the
+    last element that is reachable.
+
+    The bytes are read when the weight file of the compiled model is written,
+    never before. `hash` is the 64-bit xxh3 of the `length` bytes, if known.
+
+    Example:
+
+    ```mlir
+    moe.weight @embed {file = "model.onnx", offset = 512 : i64, length = 12288 : i64}
+      : tensor<96x32xf32>
+    // The up half of fused gate and up projections [E, 2 * I, H].
+    moe.weight @up {file = "m.data", offset = 6144 : i64, length = 18432 : i64,
+                    strides = array<i64: 3072, 32, 1>} : tensor<8x48x32xf32>
+    ```
+
+    Constraints: W1 (static shape), W2 (offset, length), W3 (strides).
+  }];
+  let arguments = (ins
+    SymbolNameAttr:$sym_name,
+    StrAttr:$file,
+    I64Attr:$offset,
+    I64Attr:$length,
+    OptionalAttr<DenseI64ArrayAttr>:$strides,
+    OptionalAttr<I64Attr>:$hash,
+    TypeAttrOf<AnyRankedTensor>:$type);
+  let assemblyFormat = "$sym_name attr-dict `:` $type";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// The element strides: `strides`, or the row-major ones.
+    SmallVector<int64_t> getElementStrides();
+  }];
+}
+
+def MoE_WeightStackOp : MoE_Op<"weight_stack", [
+    Symbol, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+    DeclareOpInterfaceMethods<WeightSymbolOpInterface>]> {
+  let summary = "weights of equal shape stacked along a new first dimension";
+  let description = [{
+    Names the tensor `[N, ...]` whose n-th slice is the n-th of `weights`: how
+    experts that an exporter wrote as separate matrices become one operand of
+    `moe.grouped_matmul` without being copied.
+
+    Example:
+
+    ```mlir
+    moe.weight_stack @up [@up0, @up1] : tensor<2x48x32xf32>
+    ```
+
+    Constraints: W4 (the slices' types).
+  }];
+  let arguments = (ins
+    SymbolNameAttr:$sym_name,
+    TypedArrayAttrBase<FlatSymbolRefAttr, "weight symbols">:$weights,
+    TypeAttrOf<AnyRankedTensor>:$type);
+  let assemblyFormat = "$sym_name $weights attr-dict `:` $type";
+  let hasVerifier = 1;
+}
+
+def MoE_GetWeightOp : MoE_Op<"get_weight", [
+    Pure, ConstantLike,
+    DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "the value of a weight symbol";
+  let description = [{
+    Yields the tensor that `weight` names. After bufferization the result is a
+    read-only memref into the mapped weight file.
+
+    Example:
+
+    ```mlir
+    %w = moe.get_weight @embed : tensor<96x32xf32>
+    ```
+
+    Constraints: W5 (the symbol exists and has the result's shape and type).
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$weight);
+  let results = (outs AnyTypeOf<[AnyRankedTensor, AnyStaticShapeMemRef]>:$result);
+  let assemblyFormat = "$weight attr-dict `:` type($result)";
+  let hasFolder = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Routing
+//===----------------------------------------------------------------------===//
+
+def MoE_RouteOp : MoE_Op<"route", [
+    Pure, DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>]> {
+  let summary = "choose `k` experts per token";
+  let description = [{
+    Token-choice routing. `logits` is `[T, E]`; the results are the routing
+    `weights` `[T, k]` (the element type of `logits`) and the chosen `experts`
+    `[T, k]` (i32, best first). The recipe, computed in f32:
+
+    1. With `position = before_selection`, `s = score(logits)` over all `E`
+       experts; otherwise `s = logits`.
+    2. The `k` experts with the greatest `s + bias` (`bias` is `[E]`, absent
+       means 0) are chosen, best first; equal values in the order of
+       `tie_break`; a NaN counts as the greatest or the smallest value according
+       to `nan`. With `n_group = G`, only the experts of the `topk_group` best
+       groups stand for choice: the experts form `G` consecutive groups of
+       `E / G`, and a group's value is the sum of its `group_top` greatest
+       `s + bias`.
+    3. `w[j] = s[experts[j]]` (without `bias`); with `position =
+       after_selection`, `w = score(w)` over the `k` chosen values.
+    4. With `renormalize`, `w = w / (sum(w) + renormalize_epsilon)`.
+    5. `w = w * scale`.
+
+    Sources: Shazeer et al. 2017 (arXiv:1701.06538), Jiang et al. 2024 (Mixtral,
+    arXiv:2401.04088), DeepSeek-AI 2024 (arXiv:2412.19437).
+
+    Example:
+
+    ```mlir
+    %weights, %experts = moe.route %logits {k = 2 : i64, renormalize}
+      : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
+    ```
+
+    Constraints: C1 (k), C2 (result shapes), C3 (bias), C4 (groups).
+  }];
+  let arguments = (ins
+    2DTensorOf<[AnyFloat]>:$logits,
+    Optional<1DTensorOf<[AnyFloat]>>:$bias,
+    ConfinedAttr<I64Attr, [IntPositive]>:$k,
+    DefaultValuedAttr<MoE_ScoreFunctionAttr, "ScoreFunction::Softmax">:$score,
+    DefaultValuedAttr<MoE_ScorePositionAttr,
+                      "ScorePosition::BeforeSelection">:$position,
+    UnitAttr:$renormalize,
+    DefaultValuedAttr<F32Attr, "0.0f">:$renormalize_epsilon,
+    DefaultValuedAttr<F32Attr, "1.0f">:$scale,
+    DefaultValuedAttr<MoE_TieBreakAttr, "TieBreak::LowestIndex">:$tie_break,
+    DefaultValuedAttr<MoE_NaNRuleAttr, "NaNRule::Largest">:$nan,
+    DefaultValuedAttr<ConfinedAttr<I64Attr, [IntPositive]>, "1">:$n_group,
+    DefaultValuedAttr<ConfinedAttr<I64Attr, [IntPositive]>, "1">:$topk_group,
+    DefaultValuedAttr<ConfinedAttr<I64Attr, [IntPositive]>, "1">:$group_top);
+  let results = (outs
+    2DTensorOf<[AnyFloat]>:$weights,
+    2DTensorOf<[I32]>:$experts);
+  let assemblyFormat = [{
+    $logits (`bias` `(` $bias^ `:` type($bias) `)`)? attr-dict `:` type($logits)
+    `->` type($weights) `,` type($experts)
+  }];
+  let hasVerifier = 1;
+}
+
+def MoE_DispatchOp : MoE_Op<"dispatch", [Pure]> {
+  let summary = "bring tokens into expert order";
+  let description = [{
+    `tokens` is `[T, H]` and `experts` `[T, k]` (i32; -1 for "no expert"). The
+    result `rows` `[R, H]` holds one copy of a token per chosen expert, sorted
+    by expert and, within an expert, by `(token, choice)`; `group_sizes[e]` is
+    the number of rows of expert `e`; `row_map[t, j]` is the row of the j-th
+    choice of token `t`, or -1. `R` is the number of choices that are not -1,
+    at most `T * k`.
+
+    Example:
+
+    ```mlir
+    %rows, %sizes, %map = moe.dispatch %x, %experts
+      : tensor<?x32xf32>, tensor<?x2xi32>
+      -> tensor<?x32xf32>, tensor<8xi64>, tensor<?x2xi32>
+    ```
+
+    Constraints: C5 (shapes), C6 (an expert id lies in [-1, E): checked when
+    the program runs).
+  }];
+  let arguments = (ins
+    2DTensorOf<[AnyFloat]>:$tokens,
+    2DTensorOf<[I32]>:$experts);
+  let results = (outs
+    2DTensorOf<[AnyFloat]>:$rows,
+    1DTensorOf<[I64]>:$group_sizes,
+    2DTensorOf<[I32]>:$row_map);
+  let assemblyFormat = [{
+    $tokens `,` $experts attr-dict `:` type($tokens) `,` type($experts)
+    `->` type($rows) `,` type($group_sizes) `,` type($row_map)
+  }];
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Experts
+//===----------------------------------------------------------------------===//
+
+def MoE_GroupedMatmulOp : MoE_Op<"grouped_matmul", [
+    Pure, AttrSizedOperandSegments,
+    SingleBlockImplicitTerminator<"YieldOp">, RecursiveMemoryEffects,
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>]> {
+  let summary = "one linear map per group of rows, with a fused epilogue";
+  let description = [{
+    `rows` is `[R, K]`, sorted by group; `group_sizes` `[E]` says how many
+    consecutive rows belong to each group and sums to `R`. Each of `weights` is
+    `[E, N, K]` (output major), each of `biases`, if there are any, `[E, N]`.
+    For a row `r` of group `e` and every weight `w`:
+
+    `a_w[r, n] = sum over k, in ascending order, of rows[r, k] * w[e, n, k]`
+    `            (+ bias_w[e, n])`
+
+    accumulated in f32 (f64 for f64 operands). Without an epilogue there is one
+    weight, and `a` rounded to the result's element type is the result `[R, N]`.
+    The epilogue region combines the accumulators, one block argument per weight
+    and then one per element of `extras` (tensors `[R, N]`), into the result
+    element: activation, gating, residual.
+
+    A dense layer is the case of one group.
+
+    Example:
+
+    ```mlir
+    %h = moe.grouped_matmul %rows, %sizes weights(%gate, %up)
+      : tensor<?x32xf32>, tensor<8xi64>, (tensor<8x48x32xf32>, tensor<8x48x32xf32>)
+      -> tensor<?x48xf32> epilogue {
+    ^bb0(%g: f32, %u: f32):
+      %0 = arith.mulf %g, %u : f32
+      moe.yield %0 : f32
+    }
+    ```
+
+    Constraints: C7 (shapes), C8 (epilogue), C9 (group sizes sum to R: checked
+    when the program runs).
+  }];
+  let arguments = (ins
+    2DTensorOf<[AnyFloat]>:$rows,
+    1DTensorOf<[I64]>:$group_sizes,
+    Variadic<3DTensorOf<[AnyFloat]>>:$weights,
+    Variadic<2DTensorOf<[AnyFloat]>>:$biases,
+    Variadic<2DTensorOf<[AnyFloat]>>:$extras);
+  let results = (outs 2DTensorOf<[AnyFloat]>:$result);
+  let regions = (region MaxSizedRegion<1>:$epilogue);
+  let assemblyFormat = [{
+    $rows `,` $group_sizes `weights` `(` $weights `)`
+    (`biases` `(` $biases^ `:` type($biases) `)`)?
+    (`extras` `(` $extras^ `:` type($extras) `)`)?
+    attr-dict `:` type($rows) `,` type($group_sizes) `,` `(` type($weights) `)`
+    `->` type($result) (`epilogue` $epilogue^)?
+  }];
+  let hasVerifier = 1;
+}
+
+def MoE_YieldOp : MoE_Op<"yield", [
+    Pure, ReturnLike, Terminator, HasParent<"GroupedMatmulOp">]> {
+  let summary = "the element that an epilogue computes";
+  let description = [{
+    Terminates the epilogue region of `moe.grouped_matmul`.
+
+    Example:
+
+    ```mlir
+    moe.yield %0 : f32
+    ```
+  }];
+  let arguments = (ins Variadic<AnyFloat>:$values);
+  let builders = [OpBuilder<(ins), [{ build($_builder, $_state, ValueRange()); }]>];
+  let assemblyFormat = "($values^ `:` type($values))? attr-dict";
+}
+
+def MoE_CombineOp : MoE_Op<"combine", [
+    Pure, DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>]> {
+  let summary = "weighted sum of a token's rows";
+  let description = [{
+    `rows` is `[R, N]`, `weights` `[T, k]`, `row_map` `[T, k]` (-1: no row).
+
+    `result[t, n] = sum over j, in ascending order, with row_map[t, j] >= 0, of`
+    `               weights[t, j] * rows[row_map[t, j], n]`
+
+    accumulated in f32. The order is fixed, so the result does not depend on the
+    number of threads. The result has the element type of `rows`.
+
+    Example:
+
+    ```mlir
+    %y = moe.combine %rows, %weights, %map
+      : tensor<?x32xf32>, tensor<?x2xf32>, tensor<?x2xi32> -> tensor<?x32xf32>
+    ```
+
+    Constraints: C10 (shapes).
+  }];
+  let arguments = (ins
+    2DTensorOf<[AnyFloat]>:$rows,
+    2DTensorOf<[AnyFloat]>:$weights,
+    2DTensorOf<[I32]>:$row_map);
+  let results = (outs 2DTensorOf<[AnyFloat]>:$result);
+  let assemblyFormat = [{
+    $rows `,` $weights `,` $row_map attr-dict
+    `:` type($rows) `,` type($weights) `,` type($row_map) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Run-time checks
+//===----------------------------------------------------------------------===//
+
+def MoE_CheckOp : MoE_Op<"check"> {
+  let summary = "stop the run with an error unless a condition holds";
+  let description = [{
+    When `condition` is false the run of the compiled model ends with an error
+    status and the message `node 'name' (Op): message, found F, required L`,
+    in which `found` and `limit` are the operands. Nothing after the check is
+    executed, so a check in front of an access makes the access safe.
+
+    Example:
+
+    ```mlir
+    moe.check %ok, %index, %size {
+      node = "node 'n3' (Gather)",
+      message = "expects every index to lie inside the axis"}
+    ```
+  }];
+  let arguments = (ins
+    I1:$condition,
+    I64:$found,
+    I64:$limit,
+    StrAttr:$node,
+    StrAttr:$message);
+  let assemblyFormat = "$condition `,` $found `,` $limit attr-dict";
+  let hasCanonicalizeMethod = 1;
+}
+
+#endif // MOE_DIALECT_MOE_IR_MOEOPS_TD

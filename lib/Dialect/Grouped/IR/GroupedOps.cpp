@@ -1,0 +1,273 @@
+//===- GroupedOps.cpp - grouped dialect and operations -*- C++ -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+// Verifiers carry the numbers of the constraints in docs/Spec.md.
+
+#include "mlir/IR/Builders.h"
+#include "llvm/Support/MathExtras.h"
+
+#include "moe/Dialect/Grouped/IR/Grouped.h"
+#include "moe/Dialect/MoE/IR/RouteRecipe.h"
+
+using namespace mlir;
+using namespace mlir::grouped;
+
+#include "moe/Dialect/Grouped/IR/GroupedOpsDialect.cpp.inc"
+#define GET_OP_CLASSES
+#include "moe/Dialect/Grouped/IR/GroupedOps.cpp.inc"
+
+void GroupedDialect::initialize() {
+  addOperations<
+#define GET_OP_LIST
+#include "moe/Dialect/Grouped/IR/GroupedOps.cpp.inc"
+      >();
+}
+
+//===----------------------------------------------------------------------===//
+// Helpers
+//===----------------------------------------------------------------------===//
+
+int64_t grouped::panelInterleave(Type type) { return type.isBF16() ? 2 : 1; }
+
+SmallVector<int64_t> grouped::panelShape(ArrayRef<int64_t> weightShape,
+                                         Type elementType, int64_t numWeights) {
+  int64_t interleave = panelInterleave(elementType);
+  return {weightShape[0],
+          numWeights * llvm::divideCeilSigned(weightShape[1], kPanelColumns),
+          llvm::divideCeilSigned(weightShape[2], interleave),
+          kPanelColumns * interleave};
+}
+
+static bool dimsAgree(int64_t a, int64_t b) {
+  return ShapedType::isDynamic(a) || ShapedType::isDynamic(b) || a == b;
+}
+
+static ShapedType shaped(Value value) {
+  return cast<ShapedType>(value.getType());
+}
+
+/// A kernel's results are the new values of its tensor operands in `outs`, and
+/// there are none once these are memrefs.
+template <typename KernelOp>
+static LogicalResult verifyOuts(KernelOp op, unsigned expected) {
+  if (op.getOuts().size() != expected)
+    return op.emitOpError("expects ")
+           << expected << " outs, got " << op.getOuts().size();
+  SmallVector<Type> tensors;
+  for (Value out : op.getOuts())
+    if (isa<TensorType>(out.getType()))
+      tensors.push_back(out.getType());
+  if (!llvm::equal(tensors, op->getResultTypes()))
+    return op.emitOpError("expects the results to have the types of the "
+                          "tensors in outs");
+  return success();
+}
+
+/// A kernel reads its memref inputs and writes its memref outs.
+template <typename KernelOp>
+static void kernelEffects(
+    KernelOp op,
+    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>
+        &effects) {
+  for (OpOperand &operand : op->getOpOperands()) {
+    if (!isa<MemRefType>(operand.get().getType()))
+      continue;
+    if (op.isDpsInit(&operand))
+      effects.emplace_back(MemoryEffects::Write::get(), &operand,
+                           SideEffects::DefaultResource::get());
+    else
+      effects.emplace_back(MemoryEffects::Read::get(), &operand,
+                           SideEffects::DefaultResource::get());
+  }
+}
+
+void GateOp::getEffects(
+    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>> &e) {
+  kernelEffects(*this, e);
+}
+void PlanOp::getEffects(
+    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>> &e) {
+  kernelEffects(*this, e);
+}
+void MatmulOp::getEffects(
+    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>> &e) {
+  kernelEffects(*this, e);
+}
+void CombineOp::getEffects(
+    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>> &e) {
+  kernelEffects(*this, e);
+}
+
+//===----------------------------------------------------------------------===//
+// PackedWeightOp, PackOp
+//===----------------------------------------------------------------------===//
+
+RankedTensorType PackedWeightOp::getWeightType() {
+  return cast<RankedTensorType>(getType());
+}
+
+LogicalResult
+PackedWeightOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
+  for (Attribute ref : getSources()) {
+    auto symbol =
+        symbolTable.lookupNearestSymbolFrom<moe::WeightSymbolOpInterface>(
+            *this, cast<FlatSymbolRefAttr>(ref));
+    if (!symbol)
+      return emitOpError("expects ") << ref << " to name a weight";
+    RankedTensorType source = symbol.getWeightType();
+    if (source.getRank() != 3) // G1
+      return emitOpError("expects ") << ref << " to be [E, N, K], got "
+                                     << source;
+    auto required = RankedTensorType::get(
+        panelShape(source.getShape(), source.getElementType(),
+                   getSources().size()),
+        source.getElementType());
+    if (getWeightType() != required) // G1
+      return emitOpError("expects panels of type ")
+             << required << ", got " << getWeightType();
+  }
+  return success();
+}
+
+LogicalResult PackOp::verify() {
+  if (getWeights().empty()) // G1
+    return emitOpError("expects at least one weight");
+  auto first = cast<RankedTensorType>(getWeights().front().getType());
+  if (!first.hasStaticShape()) // G1
+    return emitOpError("expects weights of static shape, got ") << first;
+  for (Value weight : getWeights())
+    if (weight.getType() != first) // G1
+      return emitOpError("expects weights of one type, got ")
+             << weight.getType() << " and " << first;
+  auto required = RankedTensorType::get(
+      panelShape(first.getShape(), first.getElementType(),
+                 getWeights().size()),
+      first.getElementType());
+  if (getPanels().getType() != required) // G1
+    return emitOpError("expects panels of type ")
+           << required << ", got " << getPanels().getType();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// GateOp, PlanOp, CombineOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult GateOp::verify() {
+  if (failed(verifyOuts(*this, 2)) || failed(moe::verifyRecipe(*this)))
+    return failure();
+  int64_t k = getK();
+  for (Value out : getOuts())
+    if (shaped(out).getDimSize(1) != k) // C2
+      return emitOpError("expects outs of shape [T, k] with k = ")
+             << k << ", got " << out.getType();
+  if (!isa<FloatType>(shaped(getOuts()[0]).getElementType()) ||
+      !shaped(getOuts()[1]).getElementType().isInteger(32)) // C2
+    return emitOpError("expects outs of float weights and i32 experts");
+  return success();
+}
+
+LogicalResult PlanOp::verify() {
+  if (failed(verifyOuts(*this, 3)))
+    return failure();
+  ShapedType experts = shaped(getExperts()), offsets = shaped(getOuts()[0]),
+             map = shaped(getOuts()[1]), token = shaped(getOuts()[2]);
+  if (experts.isDynamicDim(1)) // C5
+    return emitOpError("expects a static number of choices");
+  if (offsets.getRank() != 1 || !offsets.hasStaticShape() ||
+      offsets.getDimSize(0) < 1 ||
+      !offsets.getElementType().isInteger(64)) // C5
+    return emitOpError("expects offsets of type i64 and shape [E + 1], got ")
+           << getOuts()[0].getType();
+  if (map.getRank() != 2 || !dimsAgree(map.getDimSize(0), experts.getDimSize(0)) ||
+      map.getDimSize(1) != experts.getDimSize(1) ||
+      !map.getElementType().isInteger(32)) // C5
+    return emitOpError("expects a row map of type i32 and shape [T, k], got ")
+           << getOuts()[1].getType();
+  if (token.getRank() != 1 || !token.getElementType().isInteger(32)) // C5
+    return emitOpError("expects row tokens of type i32 and shape [T * k], got ")
+           << getOuts()[2].getType();
+  return success();
+}
+
+LogicalResult CombineOp::verify() {
+  if (failed(verifyOuts(*this, 1)))
+    return failure();
+  ShapedType rows = shaped(getRows()), weights = shaped(getWeights()),
+             map = shaped(getRowMap()), out = shaped(getOuts()[0]);
+  if (map.isDynamicDim(1) || weights.getDimSize(1) != map.getDimSize(1) ||
+      !dimsAgree(weights.getDimSize(0), map.getDimSize(0))) // C10
+    return emitOpError("expects weights and row map of one shape [T, k]");
+  if (!dimsAgree(out.getDimSize(0), map.getDimSize(0)) ||
+      !dimsAgree(out.getDimSize(1), rows.getDimSize(1)) ||
+      out.getElementType() != rows.getElementType()) // C10
+    return emitOpError("expects outs [T, N] of the rows' type, got ") << out;
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// MatmulOp
+//===----------------------------------------------------------------------===//
+
+int64_t MatmulOp::getNumWeights() {
+  if (getEpilogue().empty())
+    return 1;
+  return getEpilogue().front().getNumArguments() -
+         static_cast<int64_t>(getExtras().size());
+}
+
+LogicalResult MatmulOp::verify() {
+  if (failed(verifyOuts(*this, 1)))
+    return failure();
+  ShapedType rows = shaped(getRows()), panels = shaped(getPanels()),
+             out = shaped(getOuts()[0]);
+  int64_t weights = getNumWeights();
+  if (weights < 1) // G3
+    return emitOpError("expects an epilogue with an argument per weight and "
+                       "per extra");
+  if (!panels.hasStaticShape() || rows.isDynamicDim(1) || out.isDynamicDim(1)) // G2
+    return emitOpError("expects static expert, column and row widths");
+  SmallVector<int64_t> required =
+      panelShape({panels.getDimSize(0), out.getDimSize(1), rows.getDimSize(1)},
+                 panels.getElementType(), weights);
+  if (panels.getShape() != ArrayRef(required)) { // G1
+    InFlightDiagnostic diag = emitOpError("expects panels of shape [");
+    llvm::interleaveComma(required, diag);
+    return diag << "], got " << panels;
+  }
+  if (shaped(getOffsets()).getDimSize(0) != panels.getDimSize(0) + 1) // G2
+    return emitOpError("expects ")
+           << panels.getDimSize(0) + 1 << " offsets, got "
+           << getOffsets().getType();
+  if (!getBiases().empty() &&
+      static_cast<int64_t>(getBiases().size()) != weights) // G2
+    return emitOpError("expects no bias or one per weight, got ")
+           << getBiases().size();
+  for (Value bias : getBiases())
+    if (shaped(bias).getShape() !=
+        ArrayRef({panels.getDimSize(0), out.getDimSize(1)})) // G2
+      return emitOpError("expects biases of shape [E, N], got ")
+             << bias.getType();
+  for (Value extra : getExtras())
+    if (!dimsAgree(shaped(extra).getDimSize(0), out.getDimSize(0)) ||
+        shaped(extra).getDimSize(1) != out.getDimSize(1)) // G2
+      return emitOpError("expects extras of the shape of outs, got ")
+             << extra.getType();
+  Type compute = out.getElementType().isF64() ? out.getElementType()
+                                              : Float32Type::get(getContext());
+  if (getEpilogue().empty())
+    return success();
+  Block &body = getEpilogue().front();
+  for (BlockArgument arg : body.getArguments())
+    if (arg.getType() != compute) // G3
+      return emitOpError("expects epilogue arguments of type ")
+             << compute << ", got " << arg.getType();
+  auto yield = dyn_cast<YieldOp>(body.getTerminator());
+  if (!yield || yield.getNumOperands() != 1 ||
+      yield.getOperand(0).getType() != compute) // G3
+    return emitOpError("expects the epilogue to yield one ") << compute;
+  return success();
+}

@@ -1,0 +1,333 @@
+//===- MoEOps.cpp - moe operations -*- C++ -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+// Verifiers carry the numbers of the constraints in docs/Spec.md.
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/Matchers.h"
+#include "mlir/IR/PatternMatch.h"
+#include "llvm/Support/MathExtras.h"
+
+#include "moe/Dialect/MoE/IR/MoE.h"
+#include "moe/Dialect/MoE/IR/RouteRecipe.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+#define GET_OP_CLASSES
+#include "moe/Dialect/MoE/IR/MoEOps.cpp.inc"
+
+//===----------------------------------------------------------------------===//
+// Helpers
+//===----------------------------------------------------------------------===//
+
+SmallVector<int64_t> moe::rowMajorStrides(ArrayRef<int64_t> shape) {
+  SmallVector<int64_t> strides(shape.size(), 1);
+  for (int64_t i = static_cast<int64_t>(shape.size()) - 2; i >= 0; --i)
+    strides[i] = strides[i + 1] * std::max<int64_t>(shape[i + 1], 1);
+  return strides;
+}
+
+/// Two dimensions agree unless both are static and differ.
+static bool dimsAgree(int64_t a, int64_t b) {
+  return ShapedType::isDynamic(a) || ShapedType::isDynamic(b) || a == b;
+}
+
+/// Bits of one element as it is stored in a file; 0 for types without a stored
+/// form (index, complex).
+static int64_t storedBits(Type type) {
+  return type.isIntOrFloat() ? type.getIntOrFloatBitWidth() == 1
+                                   ? 8
+                                   : type.getIntOrFloatBitWidth()
+                             : 0;
+}
+
+/// The run-time size of dimension `dim` of `value` as a folded result.
+static OpFoldResult dimOf(OpBuilder &b, Location loc, Value value,
+                          int64_t dim) {
+  return tensor::getMixedSize(b, loc, value, dim);
+}
+
+static OpFoldResult staticDim(OpBuilder &b, int64_t size) {
+  return b.getIndexAttr(size);
+}
+
+//===----------------------------------------------------------------------===//
+// WeightOp
+//===----------------------------------------------------------------------===//
+
+RankedTensorType WeightOp::getWeightType() {
+  return cast<RankedTensorType>(getType());
+}
+
+SmallVector<int64_t> WeightOp::getElementStrides() {
+  if (std::optional<ArrayRef<int64_t>> strides = getStrides())
+    return SmallVector<int64_t>(*strides);
+  return rowMajorStrides(getWeightType().getShape());
+}
+
+LogicalResult WeightOp::verify() {
+  RankedTensorType type = getWeightType();
+  if (!type.hasStaticShape()) // W1
+    return emitOpError("expects a static shape, got ") << type;
+  int64_t bits = storedBits(type.getElementType());
+  if (bits == 0) // W1
+    return emitOpError("expects integer or float elements, got ")
+           << type.getElementType();
+  if (static_cast<int64_t>(getOffset()) < 0 ||
+      static_cast<int64_t>(getLength()) < 0) // W2
+    return emitOpError("expects offset and length to be at least 0");
+  int64_t last = 0;
+  bool empty = false;
+  std::optional<ArrayRef<int64_t>> strides = getStrides();
+  if (strides && strides->size() != type.getShape().size()) // W3
+    return emitOpError("expects one stride per dimension, got ")
+           << strides->size() << " for rank " << type.getRank();
+  for (auto [size, stride] :
+       llvm::zip_equal(type.getShape(), getElementStrides())) {
+    if (stride < 0) // W3
+      return emitOpError("expects strides to be at least 0, got ") << stride;
+    empty |= size == 0;
+    int64_t extent;
+    if (llvm::MulOverflow(std::max<int64_t>(size - 1, 0), stride, extent) ||
+        llvm::AddOverflow(last, extent, last)) // W3
+      return emitOpError("expects an extent below 2^63 elements");
+  }
+  int64_t extentBits = 0;
+  if (!empty && llvm::MulOverflow(last + 1, bits, extentBits)) // W3
+    return emitOpError("expects an extent below 2^63 bits");
+  int64_t required = llvm::divideCeil(extentBits, 8);
+  if (static_cast<int64_t>(getLength()) != required) // W2
+    return emitOpError("expects a length of ")
+           << required << " bytes for " << type << ", got " << getLength();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// WeightStackOp
+//===----------------------------------------------------------------------===//
+
+RankedTensorType WeightStackOp::getWeightType() {
+  return cast<RankedTensorType>(getType());
+}
+
+LogicalResult WeightStackOp::verify() {
+  RankedTensorType type = getWeightType();
+  if (!type.hasStaticShape() || type.getRank() == 0) // W4
+    return emitOpError("expects a static shape of rank 1 or more, got ")
+           << type;
+  if (type.getDimSize(0) != static_cast<int64_t>(getWeights().size())) // W4
+    return emitOpError("expects ")
+           << type.getDimSize(0) << " weights, got " << getWeights().size();
+  return success();
+}
+
+LogicalResult
+WeightStackOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
+  RankedTensorType type = getWeightType();
+  auto slice =
+      RankedTensorType::get(type.getShape().drop_front(), type.getElementType());
+  for (Attribute ref : getWeights()) {
+    auto symbol = symbolTable.lookupNearestSymbolFrom<WeightSymbolOpInterface>(
+        *this, cast<FlatSymbolRefAttr>(ref));
+    if (!symbol) // W4
+      return emitOpError("expects ") << ref << " to name a weight";
+    if (symbol.getWeightType() != slice) // W4
+      return emitOpError("expects ")
+             << ref << " to be " << slice << ", got " << symbol.getWeightType();
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// GetWeightOp
+//===----------------------------------------------------------------------===//
+
+OpFoldResult GetWeightOp::fold(FoldAdaptor) { return getWeightAttr(); }
+
+LogicalResult GetWeightOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
+  auto symbol = symbolTable.lookupNearestSymbolFrom<WeightSymbolOpInterface>(
+      *this, getWeightAttr());
+  if (!symbol) // W5
+    return emitOpError("expects ") << getWeightAttr() << " to name a weight";
+  auto type = cast<ShapedType>(getResult().getType());
+  RankedTensorType declared = symbol.getWeightType();
+  if (type.getShape() != declared.getShape() ||
+      type.getElementType() != declared.getElementType()) // W5
+    return emitOpError("expects the type of ")
+           << getWeightAttr() << ", " << declared << ", got " << type;
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// RouteOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult RouteOp::verify() {
+  if (failed(verifyRecipe(*this)))
+    return failure();
+  auto logits = getLogits().getType();
+  for (Value result : getResults()) {
+    auto type = cast<RankedTensorType>(result.getType());
+    if (!dimsAgree(type.getDimSize(0), logits.getDimSize(0)) ||
+        type.getDimSize(1) != static_cast<int64_t>(getK())) // C2
+      return emitOpError("expects results of shape [T, k] with k = ")
+             << getK() << ", got " << type;
+  }
+  if (getWeights().getType().getElementType() != logits.getElementType()) // C2
+    return emitOpError("expects weights of the logits' element type, got ")
+           << getWeights().getType().getElementType();
+  return success();
+}
+
+LogicalResult RouteOp::reifyResultShapes(OpBuilder &b,
+                                         ReifiedRankedShapedTypeDims &shapes) {
+  OpFoldResult tokens = dimOf(b, getLoc(), getLogits(), 0);
+  shapes.assign(2, {tokens, staticDim(b, getK())});
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// DispatchOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult DispatchOp::verify() {
+  auto tokens = getTokens().getType();
+  auto experts = getExperts().getType();
+  if (!dimsAgree(tokens.getDimSize(0), experts.getDimSize(0))) // C5
+    return emitOpError("expects as many rows of experts as tokens, got ")
+           << experts.getDimSize(0) << " and " << tokens.getDimSize(0);
+  if (ShapedType::isDynamic(experts.getDimSize(1))) // C5
+    return emitOpError("expects a static number of choices");
+  if (getRows().getType().getElementType() != tokens.getElementType() ||
+      !dimsAgree(getRows().getType().getDimSize(1),
+                 tokens.getDimSize(1))) // C5
+    return emitOpError("expects rows of the tokens' width and type, got ")
+           << getRows().getType();
+  if (!getGroupSizes().getType().hasStaticShape()) // C5
+    return emitOpError("expects a static number of experts");
+  if (!dimsAgree(getRowMap().getType().getDimSize(0), experts.getDimSize(0)) ||
+      getRowMap().getType().getDimSize(1) != experts.getDimSize(1)) // C5
+    return emitOpError("expects a row map of the experts' shape, got ")
+           << getRowMap().getType();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// GroupedMatmulOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult GroupedMatmulOp::verify() {
+  auto rows = getRows().getType();
+  auto result = getResult().getType();
+  if (getWeights().empty()) // C7
+    return emitOpError("expects at least one weight");
+  if (!getBiases().empty() && getBiases().size() != getWeights().size()) // C7
+    return emitOpError("expects no bias or one per weight, got ")
+           << getBiases().size() << " for " << getWeights().size()
+           << " weights";
+  auto first = cast<RankedTensorType>(getWeights().front().getType());
+  for (Value weight : getWeights()) {
+    auto type = cast<RankedTensorType>(weight.getType());
+    if (!type.hasStaticShape() || type != first) // C7
+      return emitOpError("expects weights of one static shape, got ")
+             << type << " and " << first;
+  }
+  if (getGroupSizes().getType().getDimSize(0) != first.getDimSize(0)) // C7
+    return emitOpError("expects as many group sizes as experts, got ")
+           << getGroupSizes().getType() << " for " << first;
+  if (!dimsAgree(rows.getDimSize(1), first.getDimSize(2))) // C7
+    return emitOpError("expects rows of width ")
+           << first.getDimSize(2) << ", got " << rows.getDimSize(1);
+  if (result.getDimSize(1) != first.getDimSize(1) ||
+      !dimsAgree(result.getDimSize(0), rows.getDimSize(0))) // C7
+    return emitOpError("expects a result of shape [R, ")
+           << first.getDimSize(1) << "], got " << result;
+  for (Value bias : getBiases()) {
+    auto type = cast<RankedTensorType>(bias.getType());
+    if (type.getShape() != first.getShape().take_front(2)) // C7
+      return emitOpError("expects biases of shape [E, N], got ") << type;
+  }
+  for (Value extra : getExtras()) {
+    auto type = cast<RankedTensorType>(extra.getType());
+    if (!dimsAgree(type.getDimSize(0), result.getDimSize(0)) ||
+        type.getDimSize(1) != result.getDimSize(1)) // C8
+      return emitOpError("expects extras of the result's shape, got ") << type;
+  }
+  if (getEpilogue().empty()) {
+    if (getWeights().size() != 1 || !getExtras().empty()) // C8
+      return emitOpError(
+          "expects an epilogue for more than one weight or for extras");
+    return success();
+  }
+  Block &body = getEpilogue().front();
+  if (body.getNumArguments() != getWeights().size() + getExtras().size()) // C8
+    return emitOpError("expects an epilogue of ")
+           << getWeights().size() + getExtras().size() << " arguments, got "
+           << body.getNumArguments();
+  Type compute = result.getElementType().isF64()
+                     ? result.getElementType()
+                     : Float32Type::get(getContext());
+  for (BlockArgument arg : body.getArguments())
+    if (arg.getType() != compute) // C8
+      return emitOpError("expects epilogue arguments of type ")
+             << compute << ", got " << arg.getType();
+  auto yield = dyn_cast<YieldOp>(body.getTerminator());
+  if (!yield || yield.getNumOperands() != 1 ||
+      yield.getOperand(0).getType() != compute) // C8
+    return emitOpError("expects the epilogue to yield one ") << compute;
+  return success();
+}
+
+LogicalResult
+GroupedMatmulOp::reifyResultShapes(OpBuilder &b,
+                                   ReifiedRankedShapedTypeDims &shapes) {
+  shapes.assign(1, {dimOf(b, getLoc(), getRows(), 0),
+                    staticDim(b, getResult().getType().getDimSize(1))});
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// CombineOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult CombineOp::verify() {
+  auto weights = getWeights().getType();
+  auto map = getRowMap().getType();
+  auto result = getResult().getType();
+  if (!dimsAgree(weights.getDimSize(0), map.getDimSize(0)) ||
+      !dimsAgree(weights.getDimSize(1), map.getDimSize(1)) ||
+      ShapedType::isDynamic(map.getDimSize(1))) // C10
+    return emitOpError("expects weights and row map of one shape [T, k], got ")
+           << weights << " and " << map;
+  if (!dimsAgree(result.getDimSize(0), map.getDimSize(0)) ||
+      !dimsAgree(result.getDimSize(1), getRows().getType().getDimSize(1)) ||
+      result.getElementType() !=
+          getRows().getType().getElementType()) // C10
+    return emitOpError("expects a result [T, N] of the rows' type, got ")
+           << result;
+  return success();
+}
+
+LogicalResult CombineOp::reifyResultShapes(OpBuilder &b,
+                                           ReifiedRankedShapedTypeDims &shapes) {
+  shapes.assign(1, {dimOf(b, getLoc(), getRowMap(), 0),
+                    dimOf(b, getLoc(), getRows(), 1)});
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// CheckOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult CheckOp::canonicalize(CheckOp op, PatternRewriter &rewriter) {
+  if (!matchPattern(op.getCondition(), m_One()))
+    return rewriter.notifyMatchFailure(op, "the condition is not known to hold");
+  rewriter.eraseOp(op);
+  return success();
+}
