@@ -122,6 +122,8 @@ function(moe_add_library name)
   cmake_parse_arguments(ARG "EXCEPTIONS;NO_PCH;NO_INSTALL" "" "LINK;PRIVATE_LINK" ${ARGN})
   add_library(${name} STATIC ${ARG_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PUBLIC ${ARG_LINK} MLIR LLVM PRIVATE ${ARG_PRIVATE_LINK})
+  target_include_directories(${name} INTERFACE
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   set(pch ON)
   if(ARG_NO_PCH)
     set(pch OFF)

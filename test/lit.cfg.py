@@ -51,6 +51,7 @@ for name, folder in tools.items():
 
 config.substitutions += [
     ("%python", '"%s"' % config.python),
+    ("%cmake", config.cmake),
     ("%host_cc", config.host_cc),
     ("%host_cxx", config.host_cxx),
     ("%moe_src", config.moe_src_root),
