@@ -1,0 +1,75 @@
+//===- WeightViews.h - strided views of weight symbols ----------*- C++ -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A transposed, sliced or reshaped weight is a new symbol over the same bytes,
+// never a copy: the bytes are read once, when the weight file is written.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_CONVERSION_ONNXTOMOE_WEIGHTVIEWS_H
+#define MOE_CONVERSION_ONNXTOMOE_WEIGHTVIEWS_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "moe/Dialect/MoE/IR/MoE.h"
+#include "llvm/ADT/StringMap.h"
+
+namespace mlir::moe {
+
+/// Which elements of the file a tensor consists of. The methods return the view
+/// that the operation on the tensor would give.
+struct WeightView {
+  WeightOp weight;
+  /// Of element [0, 0, ...], in bytes of the file.
+  int64_t offset;
+  SmallVector<int64_t> shape;
+  /// In elements.
+  SmallVector<int64_t> strides;
+
+  static WeightView of(WeightOp weight);
+
+  /// `[.., begin : begin + size * step : step, ..]` of dimension `dim`. Two
+  /// halves are slices of step 1, interleaved ones slices of step 2.
+  WeightView slice(int64_t dim, int64_t begin, int64_t size,
+                   int64_t step = 1) const;
+  WeightView transpose(ArrayRef<int64_t> permutation) const;
+  /// Swaps the last two dimensions.
+  WeightView transposeMatrix() const;
+  WeightView insertUnitDim(int64_t dim) const;
+  /// Dimension `dim` must have size 1.
+  WeightView dropUnitDim(int64_t dim) const;
+  /// Splits dimension `dim` of size `n` into `[n / inner, inner]`.
+  WeightView splitDim(int64_t dim, int64_t inner) const;
+  /// Any shape with as many elements; none when the strides do not allow it.
+  std::optional<WeightView> reshape(ArrayRef<int64_t> shape) const;
+
+  RankedTensorType getType() const;
+};
+
+/// The `moe.weight` symbols of a module; makes one for a view unless the module
+/// has it already.
+class WeightSymbols {
+public:
+  explicit WeightSymbols(ModuleOp module);
+
+  /// The symbol that `value` reads; null when `value` is not the result of a
+  /// `moe.get_weight` of a `moe.weight`.
+  WeightOp lookup(Value value) const;
+  /// The symbol for `view`: an existing one, or `@name__view` next to it. Null
+  /// when an element of the view does not begin at a byte.
+  WeightOp getOrCreate(const WeightView &view);
+  /// `moe.get_weight` of the symbol for `view`.
+  Value read(OpBuilder &builder, Location loc, const WeightView &view);
+
+private:
+  SymbolTable symbols;
+  llvm::StringMap<WeightOp> byContent;
+};
+
+} // namespace mlir::moe
+
+#endif // MOE_CONVERSION_ONNXTOMOE_WEIGHTVIEWS_H

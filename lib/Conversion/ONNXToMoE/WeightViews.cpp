@@ -1,0 +1,194 @@
+//===- WeightViews.cpp - strided views of weight symbols ------------------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe/Conversion/ONNXToMoE/WeightViews.h"
+
+#include "llvm/ADT/StringExtras.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+//===----------------------------------------------------------------------===//
+// WeightView
+//===----------------------------------------------------------------------===//
+
+/// Bytes from one element to the next; 0 for types packed below a byte.
+static int64_t elementBytes(RankedTensorType type) {
+  int64_t bits = type.getElementTypeBitWidth();
+  return bits == 1 ? 1 : bits / 8;
+}
+
+WeightView WeightView::of(WeightOp weight) {
+  return {weight, static_cast<int64_t>(weight.getOffset()),
+          SmallVector<int64_t>(weight.getWeightType().getShape()),
+          weight.getElementStrides()};
+}
+
+WeightView WeightView::slice(int64_t dim, int64_t begin, int64_t size,
+                             int64_t step) const {
+  assert(begin >= 0 && size >= 0 && step > 0 &&
+         (size == 0 || begin + (size - 1) * step < shape[dim]) &&
+         "a slice lies inside its weight");
+  WeightView view = *this;
+  if (size != 0)
+    view.offset +=
+        begin * strides[dim] * elementBytes(WeightOp(weight).getWeightType());
+  view.shape[dim] = size;
+  view.strides[dim] *= step;
+  return view;
+}
+
+WeightView WeightView::transpose(ArrayRef<int64_t> permutation) const {
+  WeightView view = *this;
+  for (auto [to, from] : llvm::enumerate(permutation)) {
+    view.shape[to] = shape[from];
+    view.strides[to] = strides[from];
+  }
+  return view;
+}
+
+WeightView WeightView::transposeMatrix() const {
+  auto permutation = llvm::to_vector(llvm::seq<int64_t>(0, shape.size()));
+  std::swap(permutation.end()[-1], permutation.end()[-2]);
+  return transpose(permutation);
+}
+
+WeightView WeightView::insertUnitDim(int64_t dim) const {
+  WeightView view = *this;
+  // Any stride serves; this one keeps a row-major view row-major.
+  int64_t stride =
+      dim < static_cast<int64_t>(shape.size()) ? shape[dim] * strides[dim] : 1;
+  view.shape.insert(view.shape.begin() + dim, 1);
+  view.strides.insert(view.strides.begin() + dim, stride);
+  return view;
+}
+
+WeightView WeightView::dropUnitDim(int64_t dim) const {
+  assert(shape[dim] == 1 && "only a dimension of size 1 can be dropped");
+  WeightView view = *this;
+  view.shape.erase(view.shape.begin() + dim);
+  view.strides.erase(view.strides.begin() + dim);
+  return view;
+}
+
+WeightView WeightView::splitDim(int64_t dim, int64_t inner) const {
+  assert(inner > 0 && shape[dim] % inner == 0 && "the split is even");
+  WeightView view = *this;
+  view.shape[dim] = shape[dim] / inner;
+  view.strides[dim] = strides[dim] * inner;
+  view.shape.insert(view.shape.begin() + dim + 1, inner);
+  view.strides.insert(view.strides.begin() + dim + 1, strides[dim]);
+  return view;
+}
+
+std::optional<WeightView> WeightView::reshape(ArrayRef<int64_t> target) const {
+  // Merge what is contiguous, then split: each target dimension must divide
+  // what is left of a merged one.
+  SmallVector<int64_t> sizes, steps;
+  for (auto [size, stride] : llvm::zip_equal(shape, strides)) {
+    if (size == 1)
+      continue;
+    if (!sizes.empty() && steps.back() == size * stride) {
+      sizes.back() *= size;
+      steps.back() = stride;
+    } else {
+      sizes.push_back(size);
+      steps.push_back(stride);
+    }
+  }
+  WeightView view = *this;
+  view.shape.assign(target.begin(), target.end());
+  view.strides.assign(target.size(), 1);
+  size_t source = sizes.size();
+  int64_t rest = 1, step = 1;
+  for (size_t i = target.size(); i-- > 0;) {
+    if (target[i] == 0)
+      return std::nullopt;
+    if (target[i] != 1 && rest == 1 && source > 0) {
+      rest = sizes[--source];
+      step = steps[source];
+    }
+    if (rest % target[i] != 0)
+      return std::nullopt;
+    view.strides[i] = step;
+    rest /= target[i];
+    step *= target[i];
+  }
+  if (rest != 1 || source != 0)
+    return std::nullopt;
+  return view;
+}
+
+RankedTensorType WeightView::getType() const {
+  return RankedTensorType::get(
+      shape, WeightOp(weight).getWeightType().getElementType());
+}
+
+//===----------------------------------------------------------------------===//
+// WeightSymbols
+//===----------------------------------------------------------------------===//
+
+/// What tells two weights apart. Strides of unit dimensions do not count.
+static std::string contentKey(StringRef file, const WeightView &view) {
+  std::string key;
+  llvm::raw_string_ostream os(key);
+  os << file << '\0' << view.offset << ' ' << view.getType();
+  for (auto [size, stride] : llvm::zip_equal(view.shape, view.strides))
+    os << ' ' << (size <= 1 ? 0 : stride);
+  return key;
+}
+
+WeightSymbols::WeightSymbols(ModuleOp module) : symbols(module) {
+  for (auto weight : module.getOps<WeightOp>())
+    byContent.try_emplace(contentKey(weight.getFile(), WeightView::of(weight)),
+                          weight);
+}
+
+WeightOp WeightSymbols::lookup(Value value) const {
+  auto read = value ? value.getDefiningOp<GetWeightOp>() : GetWeightOp();
+  return read ? symbols.lookup<WeightOp>(read.getWeight()) : WeightOp();
+}
+
+WeightOp WeightSymbols::getOrCreate(const WeightView &view) {
+  WeightOp base = view.weight;
+  int64_t bytes = elementBytes(base.getWeightType());
+  if (bytes == 0)
+    return {};
+  WeightOp &found = byContent[contentKey(base.getFile(), view)];
+  if (found)
+    return found;
+
+  OpBuilder builder(base->getContext());
+  builder.setInsertionPointAfter(base);
+  int64_t last = 0;
+  bool empty = false;
+  for (auto [size, stride] : llvm::zip_equal(view.shape, view.strides)) {
+    last += std::max<int64_t>(size - 1, 0) * stride;
+    empty |= size == 0;
+  }
+  bool rowMajor = view.strides == rowMajorStrides(view.shape);
+  StringRef stem = base.getSymName();
+  stem = stem.take_front(stem.find("__view"));
+  found = WeightOp::create(
+      builder, base.getLoc(), builder.getStringAttr(stem + "__view"),
+      base.getFileAttr(), builder.getI64IntegerAttr(view.offset),
+      builder.getI64IntegerAttr(empty ? 0 : (last + 1) * bytes),
+      rowMajor ? DenseI64ArrayAttr()
+               : builder.getDenseI64ArrayAttr(view.strides),
+      /*hash=*/IntegerAttr(), TypeAttr::get(view.getType()));
+  symbols.insert(found); // renames when the name is taken
+  return found;
+}
+
+Value WeightSymbols::read(OpBuilder &builder, Location loc,
+                          const WeightView &view) {
+  WeightOp symbol = getOrCreate(view);
+  assert(symbol && "expects whole-byte elements");
+  return GetWeightOp::create(builder, loc, view.getType(),
+                             FlatSymbolRefAttr::get(symbol.getSymNameAttr()));
+}
