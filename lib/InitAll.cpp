@@ -16,6 +16,8 @@
 #include "mlir/InitAllPasses.h"
 #include "moe/Dialect/Grouped/IR/Grouped.h"
 #include "moe/Dialect/MoE/IR/MoE.h"
+#include "moe/Dialect/MoE/Transforms/Passes.h"
+#include "moe/Pipelines/Phases.h"
 
 using namespace mlir;
 
@@ -27,4 +29,8 @@ void moe::registerAllMoEDialects(DialectRegistry &registry) {
   registry.insert<MoEDialect, grouped::GroupedDialect, onnx::ONNXDialect>();
 }
 
-void moe::registerAllMoEPasses() { registerAllPasses(); }
+void moe::registerAllMoEPasses() {
+  registerAllPasses();
+  registerMoEPasses();
+  registerPipelines();
+}

@@ -18,9 +18,9 @@
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
+#include "moe/Dialect/MoE/IR/MoEInterfaces.h.inc"
 #include "moe/Dialect/MoE/IR/MoEOpsDialect.h.inc"
 #include "moe/Dialect/MoE/IR/MoEOpsEnums.h.inc"
-#include "moe/Dialect/MoE/IR/MoEInterfaces.h.inc"
 #define GET_ATTRDEF_CLASSES
 #include "moe/Dialect/MoE/IR/MoEOpsAttrs.h.inc"
 #define GET_OP_CLASSES
@@ -34,12 +34,27 @@ inline constexpr StringLiteral kNameAttr = "moe.name";
 /// Attribute of function arguments and results: an array of strings, one per
 /// dimension, with the exporter's symbolic dimension names ("" where none).
 inline constexpr StringLiteral kDimsAttr = "moe.dims";
+/// Unit attribute of function arguments and results with integer elements: the
+/// model's type is unsigned. Types in the body are signless.
+inline constexpr StringLiteral kUnsignedAttr = "moe.unsigned";
 /// Module attribute: the folder that `file` of `moe.weight` is relative to.
 inline constexpr StringLiteral kSourceDirAttr = "moe.source_dir";
 
+/// Module attribute, written by `moe-record-signature`: what the compiled model
+/// says about its inputs, outputs and caches.
+inline constexpr StringLiteral kSignatureAttr = "moe.signature";
+/// Module attribute, written by `moe-record-layers`: the routing recipe of each
+/// sparse layer in the order of execution.
+inline constexpr StringLiteral kLayersAttr = "moe.layers";
+/// Attribute of `moe.dispatch`: the layer's index in `moe.layers`.
+inline constexpr StringLiteral kLayerIndexAttr = "moe.layer";
+/// Module attribute: the {node, message} of each `site` of moe_rt_check.
+inline constexpr StringLiteral kSitesAttr = "moe.sites";
+/// Module attribute: the {triple, cpu, features} that code is made for.
+inline constexpr StringLiteral kTargetAttr = "moe.target";
+
 /// Row-major element strides of a static shape.
 SmallVector<int64_t> rowMajorStrides(ArrayRef<int64_t> shape);
-
 
 } // namespace mlir::moe
 

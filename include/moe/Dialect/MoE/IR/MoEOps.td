@@ -36,6 +36,9 @@ def MoE_WeightOp : MoE_Op<"weight", [
 
     The bytes are read when the weight file of the compiled model is written,
     never before. `hash` is the 64-bit xxh3 of the `length` bytes, if known.
+    `section` is the byte offset of the tensor's contiguous, row-major copy in
+    the weight file (relative to its data) once `moe-assign-weight-sections` has
+    chosen it; symbols whose tensor only serves as a source have none.
 
     Example:
 
@@ -56,6 +59,7 @@ def MoE_WeightOp : MoE_Op<"weight", [
     I64Attr:$length,
     OptionalAttr<DenseI64ArrayAttr>:$strides,
     OptionalAttr<I64Attr>:$hash,
+    OptionalAttr<I64Attr>:$section,
     TypeAttrOf<AnyRankedTensor>:$type);
   let assemblyFormat = "$sym_name attr-dict `:` $type";
   let hasVerifier = 1;
@@ -72,7 +76,7 @@ def MoE_WeightStackOp : MoE_Op<"weight_stack", [
   let description = [{
     Names the tensor `[N, ...]` whose n-th slice is the n-th of `weights`: how
     experts that an exporter wrote as separate matrices become one operand of
-    `moe.grouped_matmul` without being copied.
+    `moe.grouped_matmul` without being copied. `section` as for `moe.weight`.
 
     Example:
 
@@ -85,6 +89,7 @@ def MoE_WeightStackOp : MoE_Op<"weight_stack", [
   let arguments = (ins
     SymbolNameAttr:$sym_name,
     TypedArrayAttrBase<FlatSymbolRefAttr, "weight symbols">:$weights,
+    OptionalAttr<I64Attr>:$section,
     TypeAttrOf<AnyRankedTensor>:$type);
   let assemblyFormat = "$sym_name $weights attr-dict `:` $type";
   let hasVerifier = 1;

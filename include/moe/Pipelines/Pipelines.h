@@ -1,0 +1,33 @@
+//===- Pipelines.h - The passes of each phase -------------------*- C++ -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// One function per phase that has passes, each in a file of lib/Pipelines. A
+// comment at each position there says why the pass runs at that point.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_PIPELINES_PIPELINES_H
+#define MOE_PIPELINES_PIPELINES_H
+
+namespace mlir {
+class OpPassManager;
+
+namespace moe {
+struct CPUOptions;
+
+void buildRaisePipeline(OpPassManager &pm);
+void buildFusePipeline(OpPassManager &pm);
+void buildGroupPipeline(OpPassManager &pm, const CPUOptions &options);
+void buildSchedulePipeline(OpPassManager &pm, const CPUOptions &options);
+void buildBufferizePipeline(OpPassManager &pm, const CPUOptions &options);
+void buildLowerPipeline(OpPassManager &pm, const CPUOptions &options);
+
+} // namespace moe
+} // namespace mlir
+
+#endif // MOE_PIPELINES_PIPELINES_H
