@@ -1,5 +1,4 @@
-/*===- Descriptor.h - Binary layout of a compiled model's descriptor --*- C
- * -*-===*
+/*===- Descriptor.h - Layout of a model descriptor ----------------*- C -*-===*
  *
  * Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
  * See LICENSE for license information.

@@ -75,7 +75,8 @@ extern "C" {
 /* The version of this header; what a caller passes to moe_get_api. */
 #define MOE_ABI_VERSION 1u
 
-/* Status codes. Every code but MOE_OK comes with a text. */
+/* Status codes. Each failure comes with a text, except for MOE_ERROR_BUSY (the
+ * text belongs to the thread inside) and for functions on caches. */
 typedef int32_t moe_status;
 enum {
   MOE_OK = 0,
@@ -120,22 +121,60 @@ enum {
  * none), `shape` has `rank` sizes >= 0, `strides` has `rank` steps counted in
  * elements (any sign, 0 to broadcast) or is NULL for contiguous row-major.
  * Contiguous, element-aligned inputs are used in place and must not change
- * during the run; others are copied. `bytes` is ignored.
+ * during the run; others are copied. `capacity` is ignored.
  *
- * As an output, before the run: `data` NULL asks for a result in the session's
- * memory; otherwise `data` is the caller's buffer of `bytes` bytes, and the
- * result is written there, contiguous. Other fields are ignored. After a
- * successful run all fields describe the result: `shape` belongs to the
- * session, `strides` is NULL, `bytes` is the size of the result. When a buffer
- * was too small (MOE_ERROR_BUFFER_SIZE) its `bytes` is the size needed. */
+ * As an output, before the run: `capacity` 0 asks for a result in the session's
+ * memory, whatever the other fields hold, so that {0} and the tensors of an
+ * earlier run both do; `capacity` > 0 says that `data` is the caller's buffer
+ * of that many bytes, and the result is written there, contiguous.
+ * After a successful run `data` points to the result, and `dtype`, `rank`,
+ * `shape` (the session's) and `strides` (NULL) describe it; `capacity` is left
+ * alone. After MOE_ERROR_BUFFER_SIZE the same fields, except for `data`,
+ * describe the result, so that moe_tensor_bytes tells the capacity needed. */
 typedef struct moe_tensor {
   void *data;
   moe_dtype dtype;
   int32_t rank;
   const int64_t *shape;
   const int64_t *strides;
-  int64_t bytes;
+  int64_t capacity;
 } moe_tensor;
+
+/* The size of an element in bytes, 0 for a value that is no dtype. */
+static inline int64_t moe_dtype_bytes(moe_dtype dtype) {
+  switch (dtype) {
+  case MOE_F64:
+  case MOE_I64:
+  case MOE_U64:
+    return 8;
+  case MOE_F32:
+  case MOE_I32:
+  case MOE_U32:
+    return 4;
+  case MOE_F16:
+  case MOE_BF16:
+  case MOE_I16:
+  case MOE_U16:
+    return 2;
+  case MOE_I8:
+  case MOE_U8:
+  case MOE_BOOL:
+    return 1;
+  default:
+    return 0;
+  }
+}
+
+/* The number of elements, and their size in bytes when contiguous. */
+static inline int64_t moe_tensor_elements(const moe_tensor *tensor) {
+  int64_t count = 1;
+  for (int32_t i = 0; i < tensor->rank; ++i)
+    count *= tensor->shape[i];
+  return count;
+}
+static inline int64_t moe_tensor_bytes(const moe_tensor *tensor) {
+  return moe_tensor_elements(tensor) * moe_dtype_bytes(tensor->dtype);
+}
 
 /* One input or output of the signature. `dims[i]` is the size of a static
  * dimension, -1 for one that is given by each run; `dim_names[i]` is then the
@@ -250,8 +289,8 @@ struct moe_api {
   moe_status (*output)(moe_session *session, int32_t index, moe_tensor *tensor);
   moe_status (*trim)(moe_session *session);
 
-  moe_status (*counters)(const moe_session *session, moe_counters *counters);
-  moe_status (*expert_loads)(const moe_session *session, int32_t layer,
+  moe_status (*counters)(moe_session *session, moe_counters *counters);
+  moe_status (*expert_loads)(moe_session *session, int32_t layer,
                              int64_t *loads, int32_t num_experts);
   void (*counters_reset)(moe_session *session);
   void (*set_profile)(moe_session *session, moe_profile_fn callback,
@@ -263,7 +302,7 @@ struct moe_api {
   int64_t (*cache_capacity)(const moe_cache *cache);
   int64_t (*cache_length)(const moe_cache *cache);
   moe_status (*cache_truncate)(moe_cache *cache, int64_t length);
-  moe_status (*cache_tensor)(const moe_cache *cache, int32_t binding,
+  moe_status (*cache_tensor)(moe_cache *cache, int32_t binding,
                              moe_tensor *tensor);
 };
 
@@ -444,7 +483,8 @@ moe_run_with_cache(moe_session *session, moe_cache *cache,
                                              outputs, num_outputs);
 }
 
-/* An output of the session's last run, if that was successful. */
+/* An output of the session's last run, if that was successful or failed only
+ * for want of a larger buffer (MOE_ERROR_BUFFER_SIZE). */
 static inline moe_status moe_get_output(moe_session *session, int32_t index,
                                         moe_tensor *tensor) {
   return moe_api_of(session)->output(session, index, tensor);
@@ -459,14 +499,14 @@ static inline moe_status moe_session_trim(moe_session *session) {
 /*---- Counters and profiling -----------------------------------------------*/
 
 /* Reads the counters; set counters->struct_size first. */
-static inline moe_status moe_get_counters(const moe_session *session,
+static inline moe_status moe_get_counters(moe_session *session,
                                           moe_counters *counters) {
   return moe_api_of(session)->counters(session, counters);
 }
 
 /* Rows routed to each expert of a layer; `num_experts` sizes the array and
  * must be the layer's number of experts. */
-static inline moe_status moe_get_expert_loads(const moe_session *session,
+static inline moe_status moe_get_expert_loads(moe_session *session,
                                               int32_t layer, int64_t *loads,
                                               int32_t num_experts) {
   return moe_api_of(session)->expert_loads(session, layer, loads, num_experts);
@@ -522,8 +562,7 @@ static inline moe_status moe_cache_reset(moe_cache *cache) {
 
 /* The contents of one binding; `shape` and `strides` (never NULL here) belong
  * to the cache and are valid until it is next used. */
-static inline moe_status moe_cache_get_tensor(const moe_cache *cache,
-                                              int32_t binding,
+static inline moe_status moe_cache_get_tensor(moe_cache *cache, int32_t binding,
                                               moe_tensor *tensor) {
   return moe_api_of(cache)->cache_tensor(cache, binding, tensor);
 }
