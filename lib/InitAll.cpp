@@ -18,6 +18,7 @@
 #include "moe/Dialect/MoE/IR/MoE.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
 #include "moe/Pipelines/Phases.h"
+#include "moe/Target/Weights/Passes.h"
 
 using namespace mlir;
 
@@ -32,5 +33,6 @@ void moe::registerAllMoEDialects(DialectRegistry &registry) {
 void moe::registerAllMoEPasses() {
   registerAllPasses();
   registerMoEPasses();
+  registerMoEWeightsPasses();
   registerPipelines();
 }

@@ -10,7 +10,12 @@
 
 #include "mlir/Pass/PassManager.h"
 #include "moe/Pipelines/Options.h"
+#include "moe/Target/Weights/Passes.h"
 
 using namespace mlir;
 
-void moe::buildLowerPipeline(OpPassManager &pm, const CPUOptions &options) {}
+void moe::buildLowerPipeline(OpPassManager &pm, const CPUOptions &options) {
+  // Bufferization has left those weights that code reads; from here on their
+  // addresses are needed.
+  pm.addPass(createAssignWeightSections());
+}
