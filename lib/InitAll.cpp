@@ -14,7 +14,11 @@
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
 #include "mlir/InitAllPasses.h"
+#include "moe/Conversion/GroupedToLoops/Passes.h"
+#include "moe/Conversion/MoEToGrouped/Passes.h"
+#include "moe/Conversion/MoEToRuntime/Passes.h"
 #include "moe/Dialect/Grouped/IR/Grouped.h"
+#include "moe/Dialect/Grouped/Transforms/Passes.h"
 #include "moe/Dialect/MoE/IR/MoE.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
 #include "moe/Pipelines/Phases.h"
@@ -28,11 +32,16 @@ void moe::registerAllMoEDialects(DialectRegistry &registry) {
   registerAllDialects(registry);
   registerAllExtensions(registry);
   registry.insert<MoEDialect, grouped::GroupedDialect, onnx::ONNXDialect>();
+  grouped::registerBufferizableOpInterfaceModels(registry);
 }
 
 void moe::registerAllMoEPasses() {
   registerAllPasses();
   registerMoEPasses();
   registerMoEWeightsPasses();
+  registerMoEToGroupedPasses();
+  registerMoEToRuntimePasses();
+  grouped::registerGroupedPasses();
+  grouped::registerGroupedToLoopsPasses();
   registerPipelines();
 }

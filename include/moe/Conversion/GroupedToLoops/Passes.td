@@ -1,0 +1,34 @@
+//===- Passes.td - grouped to loops -------------------------*- tablegen -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_CONVERSION_GROUPEDTOLOOPS_PASSES
+#define MOE_CONVERSION_GROUPEDTOLOOPS_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def ConvertGroupedToLoopsPass
+    : Pass<"convert-grouped-to-loops", "::mlir::ModuleOp"> {
+  let summary = "Convert grouped kernels on memrefs to loops and threads";
+  let description = [{
+    Every kernel becomes scf loops over vector operations; the loop over tasks
+    is an `omp.wsloop` in an `omp.parallel`. The register tiles of
+    `grouped.matmul` are functions of their own (`@moe_tile_...`), shared by all
+    matmuls with the same element type and leading dimensions.
+
+    Kernels must lie in functions whose first argument is the session context
+    (see `moe-bind-context`).
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+    "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::moe::MoEDialect",
+    "::mlir::omp::OpenMPDialect", "::mlir::scf::SCFDialect",
+    "::mlir::vector::VectorDialect"];
+}
+
+#endif // MOE_CONVERSION_GROUPEDTOLOOPS_PASSES

@@ -1,0 +1,26 @@
+//===- Passes.h - moe to grouped --------------------------------*- C++ -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_CONVERSION_MOETOGROUPED_PASSES_H
+#define MOE_CONVERSION_MOETOGROUPED_PASSES_H
+
+#include "mlir/Pass/Pass.h"
+
+namespace mlir {
+namespace func {
+class FuncOp;
+} // namespace func
+
+namespace moe {
+#define GEN_PASS_DECL
+#define GEN_PASS_REGISTRATION
+#include "moe/Conversion/MoEToGrouped/Passes.h.inc"
+} // namespace moe
+} // namespace mlir
+
+#endif // MOE_CONVERSION_MOETOGROUPED_PASSES_H

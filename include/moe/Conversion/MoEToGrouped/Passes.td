@@ -1,0 +1,32 @@
+//===- Passes.td - moe to grouped ---------------------------*- tablegen -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_CONVERSION_MOETOGROUPED_PASSES
+#define MOE_CONVERSION_MOETOGROUPED_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def ConvertMoEToGroupedPass
+    : Pass<"convert-moe-to-grouped", "::mlir::func::FuncOp"> {
+  let summary = "Convert moe operations to grouped kernels";
+  let description = [{
+    `moe.route` becomes `grouped.gate`, `moe.dispatch` becomes `grouped.plan`,
+    `moe.grouped_matmul` becomes `grouped.pack` and `grouped.matmul`,
+    `moe.combine` becomes `grouped.combine`. A matmul whose rows come from a
+    dispatch gathers them by index in its prologue, so the permuted copy of the
+    tokens is never made.
+
+    Group sizes become offsets (their prefix sums with a leading 0).
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::grouped::GroupedDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::scf::SCFDialect",
+    "::mlir::tensor::TensorDialect"];
+}
+
+#endif // MOE_CONVERSION_MOETOGROUPED_PASSES

@@ -1,0 +1,30 @@
+//===- Passes.h - compiled code and its runtime -----------------*- C++ -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_CONVERSION_MOETORUNTIME_PASSES_H
+#define MOE_CONVERSION_MOETORUNTIME_PASSES_H
+
+#include "mlir/Pass/Pass.h"
+
+namespace mlir {
+class ModuleOp;
+namespace func {
+class FuncOp;
+} // namespace func
+
+namespace moe {
+/// Module attribute: the texts of run-time checks.
+inline constexpr StringLiteral kSitesAttr = "moe.sites";
+
+#define GEN_PASS_DECL
+#define GEN_PASS_REGISTRATION
+#include "moe/Conversion/MoEToRuntime/Passes.h.inc"
+} // namespace moe
+} // namespace mlir
+
+#endif // MOE_CONVERSION_MOETORUNTIME_PASSES_H

@@ -1,0 +1,55 @@
+//===- Passes.td - compiled code and its runtime ------------*- tablegen -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_CONVERSION_MOETORUNTIME_PASSES
+#define MOE_CONVERSION_MOETORUNTIME_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def BindContextPass : Pass<"moe-bind-context", "::mlir::ModuleOp"> {
+  let summary = "Give every function the session context";
+  let description = [{
+    Every function with a body gets the session context (`!llvm.ptr`, attribute
+    `moe.context`) as its first argument, and calls pass it on. The public
+    function `@main`, on memrefs, becomes `@moe_compiled_main(context)`: its
+    arguments are read with `moe_rt_input_data` and `moe_rt_input_dim`, its
+    results handed over with `moe_rt_set_output`.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+    "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect"];
+}
+
+def InsertDeallocsPass : Pass<"moe-insert-deallocs", "::mlir::func::FuncOp"> {
+  let summary = "Free buffers after their last use";
+  let description = [{
+    Inserts a `memref.dealloc` after the last operation, in the block of a
+    `memref.alloc`, that uses the buffer or a view of it, so that the session's
+    arena can hand the memory out again within the run. A buffer that leaves its
+    block is not freed: the arena takes everything back when the next run
+    begins.
+  }];
+  let dependentDialects = ["::mlir::memref::MemRefDialect"];
+}
+
+def ConvertMoEToRuntimePass
+    : Pass<"convert-moe-to-runtime", "::mlir::ModuleOp"> {
+  let summary = "Convert buffers, checks and weights to runtime calls";
+  let description = [{
+    `memref.alloc` and `memref.dealloc` become `moe_rt_alloc` and `moe_rt_free`,
+    `moe.check` becomes `moe_rt_check` (its texts form the module attribute
+    `moe.sites`, an array of dictionaries `{node, message}` that the call
+    refers to by index), `moe.get_weight` becomes an address in the mapped
+    weight file, whose offset is the symbol's `section`.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+    "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect"];
+}
+
+#endif // MOE_CONVERSION_MOETORUNTIME_PASSES

@@ -1,0 +1,95 @@
+//===- LoopBuilder.cpp - short names for loops and threads ----------------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "LoopBuilder.h"
+
+#include "mlir/Dialect/OpenMP/OpenMPDialect.h"
+
+#include "moe/Conversion/Utils/RuntimeCalls.h"
+#include "moe/Runtime/Context.h"
+
+using namespace mlir;
+using namespace mlir::grouped;
+
+void LoopBuilder::loop(Value begin, Value end, int64_t step, Body body) {
+  scf::ForOp::create(*this, begin, end, index(step), ValueRange(),
+                     [&](OpBuilder &nested, Location loc, Value i, ValueRange) {
+                       LoopBuilder b(loc, nested);
+                       body(b, i);
+                       scf::YieldOp::create(b);
+                     });
+}
+
+SmallVector<Value> LoopBuilder::loop(
+    Value begin, Value end, int64_t step, ValueRange init,
+    llvm::function_ref<SmallVector<Value>(LoopBuilder &, Value, ValueRange)>
+        body) {
+  auto made = scf::ForOp::create(
+      *this, begin, end, index(step), init,
+      [&](OpBuilder &nested, Location loc, Value i, ValueRange carried) {
+        LoopBuilder b(loc, nested);
+        scf::YieldOp::create(b, body(b, i, carried));
+      });
+  return SmallVector<Value>(made.getResults());
+}
+
+void LoopBuilder::when(Value condition,
+                       llvm::function_ref<void(LoopBuilder &)> body) {
+  scf::IfOp::create(*this, condition, [&](OpBuilder &nested, Location loc) {
+    LoopBuilder b(loc, nested);
+    body(b);
+    scf::YieldOp::create(b);
+  });
+}
+
+void LoopBuilder::ifElse(Value condition,
+                         llvm::function_ref<void(LoopBuilder &)> then,
+                         llvm::function_ref<void(LoopBuilder &)> otherwise) {
+  auto branch = [](llvm::function_ref<void(LoopBuilder &)> body) {
+    return [body](OpBuilder &nested, Location loc) {
+      LoopBuilder b(loc, nested);
+      body(b);
+      scf::YieldOp::create(b);
+    };
+  };
+  scf::IfOp::create(*this, condition, branch(then), branch(otherwise));
+}
+
+void LoopBuilder::parallelLoop(
+    Value context, Value end, Value worthwhile,
+    llvm::function_ref<void(LoopBuilder &, Value, Value)> body) {
+  Value threads = moe::loadContextField(
+      *this, context, MOE_CONTEXT_NUM_THREADS_OFFSET, getI32Type());
+  Value begin = index(0), step = index(1);
+  OpBuilder::InsertionGuard guard(*this);
+
+  omp::ParallelOperands parallelClauses;
+  parallelClauses.numThreads = threads;
+  parallelClauses.ifExpr = worthwhile;
+  auto parallel = omp::ParallelOp::create(*this, parallelClauses);
+  createBlock(&parallel.getRegion());
+  Value thread = toIndex(moe::callRuntime(*this, "omp_get_thread_num",
+                                          TypeRange{getI32Type()}, {}));
+  omp::WsloopOperands wsloopClauses;
+  wsloopClauses.scheduleKind = omp::ClauseScheduleKindAttr::get(
+      getContext(), omp::ClauseScheduleKind::Dynamic);
+  auto wsloop = omp::WsloopOp::create(*this, wsloopClauses);
+  omp::TerminatorOp::create(*this);
+
+  createBlock(&wsloop.getRegion());
+  omp::LoopNestOperands nestClauses;
+  nestClauses.loopLowerBounds = {begin};
+  nestClauses.loopUpperBounds = {end};
+  nestClauses.loopSteps = {step};
+  auto nest = omp::LoopNestOp::create(*this, nestClauses);
+  Block *block = createBlock(&nest.getRegion(), {}, {getIndexType()}, {getLoc()});
+  LoopBuilder b(getLoc(), static_cast<OpBuilder &>(*this));
+  b.setInsertionPointToEnd(block);
+  body(b, block->getArgument(0), thread);
+  omp::YieldOp::create(b, ValueRange());
+}

@@ -1,0 +1,510 @@
+//===- MatmulToLoops.cpp - grouped.matmul as tasks of register tiles ------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A task is a block of one group's rows times a block of panels:
+//
+//   for each block of k
+//     copy the task's rows (through row_token) into scratch, as f32
+//     for each register tile of the task: accumulate in scratch
+//   for each row and column: epilogue(accumulators) -> outs
+//
+// Tasks are numbered group by group, then by panel block, then by row block, so
+// that consecutive tasks share panels. The rows' copy is one vector load and
+// store per 16 elements against 16 * panel_block multiply-adds; it gathers,
+// converts to f32 and gives the tiles a constant row distance that keeps rows
+// of equal alignment from competing for the same cache sets.
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/IRMapping.h"
+#include "llvm/Support/MathExtras.h"
+
+#include "moe/Conversion/Utils/RuntimeCalls.h"
+#include "moe/Runtime/Context.h"
+
+#include "Kernels.h"
+#include "RegisterTile.h"
+
+using namespace mlir;
+using namespace mlir::grouped;
+
+namespace {
+
+/// Multiply-adds below which waking another thread costs more than it saves.
+constexpr int64_t kParallelThreshold = 1 << 17;
+
+/// How many tasks per thread even out unequal ones.
+constexpr int64_t kTasksPerThread = 4;
+
+class MatmulLowering {
+public:
+  MatmulLowering(MatmulOp op, Value context)
+      : op(op), context(context), b(op.getLoc(), op.getContext()) {
+    b.setInsertionPoint(op);
+  }
+
+  LogicalResult run();
+
+private:
+  void readShapes();
+  void readSchedule();
+  LogicalResult checkEpilogue();
+
+  /// The register tile for `rows` rows: as many panels as accumulators allow.
+  int64_t panelsFor(int64_t rows) const;
+
+  /// A static buffer for each thread, as one flat memref.
+  Value allocateScratch(int64_t elementsPerThread);
+
+  void makeTaskTable();
+  void emitTask(LoopBuilder &b, Value task, Value thread);
+  void copyRows(LoopBuilder &b, Value kBegin, Value kCount);
+  void emitTiles(LoopBuilder &b, Value kBegin, Value kCount);
+  void emitTileRow(LoopBuilder &b, int64_t rows, Value firstRow, Value lastRow,
+                   Value depth, Value first, Value panelBase);
+  void callTile(LoopBuilder &b, int64_t rows, int64_t panels, Value row,
+                Value panel, Value depth, Value first, Value panelBase);
+  void emitEpilogue(LoopBuilder &b);
+  void emitEpilogueVector(LoopBuilder &b, Value row, Value unit, Value column,
+                          Value mask);
+  Value applyRegion(LoopBuilder &b, ArrayRef<Value> arguments);
+
+  MatmulOp op;
+  Value context;
+  LoopBuilder b;
+
+  // Shapes.
+  int64_t experts, columns, depthK, panels, panelDepth, interleave, weights;
+  Type compute, element;
+
+  // Schedule.
+  int64_t tileRows, tilePanels, accumulators, vectorsPerPanel, kBlock,
+      panelBlock, rowBlock;
+
+  // Per call.
+  Value taskEnd;        // memref<(E + 1) x index>: tasks up to and with group e
+  Value taskCount, panelBlockNow, columnBlocks, worthwhile;
+  Value rowScratch, sumScratch, flatPanels;
+
+  // Per task.
+  Value group, firstRow, rowCount, firstPanel, panelCount, rowBase, sumBase;
+};
+
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Shapes and schedule
+//===----------------------------------------------------------------------===//
+
+void MatmulLowering::readShapes() {
+  auto panelType = cast<MemRefType>(op.getPanels().getType());
+  auto outType = cast<MemRefType>(op.getOuts()[0].getType());
+  experts = panelType.getDimSize(0);
+  panels = panelType.getDimSize(1);
+  panelDepth = panelType.getDimSize(2);
+  columns = outType.getDimSize(1);
+  depthK = cast<MemRefType>(op.getRows().getType()).getDimSize(1);
+  element = panelType.getElementType();
+  interleave = panelInterleave(element);
+  weights = op.getNumWeights();
+  compute = computeType(outType.getElementType());
+}
+
+void MatmulLowering::readSchedule() {
+  DictionaryAttr schedule = op.getScheduleAttr();
+  auto read = [&](StringRef name) {
+    return cast<IntegerAttr>(schedule.get(name)).getInt();
+  };
+  tileRows = read("tile_rows");
+  tilePanels = read("tile_panels");
+  accumulators = read("accumulators");
+  vectorsPerPanel = read("vectors_per_panel");
+  if (compute.isF64()) { // twice the registers per panel
+    vectorsPerPanel *= 2;
+    tileRows = std::max<int64_t>(tileRows / 2, 1);
+  }
+  int64_t wholeK = llvm::alignTo(std::max<int64_t>(depthK, 1), interleave);
+  kBlock = std::min<int64_t>(read("k_block"), wholeK);
+  panelBlock = std::max<int64_t>(read("panel_block") / weights, 1) * weights;
+  panelBlock = std::min(panelBlock, std::max(panels, weights));
+  rowBlock = llvm::alignTo(std::max(read("row_block"), tileRows), tileRows);
+}
+
+int64_t MatmulLowering::panelsFor(int64_t rows) const {
+  if (rows == tileRows)
+    return std::min(tilePanels, panels);
+  int64_t fit = std::max<int64_t>(accumulators / (rows * vectorsPerPanel), 1);
+  fit = llvm::bit_floor<uint64_t>(std::min<int64_t>(fit, 4));
+  return std::min<int64_t>(fit, llvm::bit_floor<uint64_t>(panels));
+}
+
+LogicalResult MatmulLowering::checkEpilogue() {
+  if (op.getEpilogue().empty())
+    return success();
+  for (Operation &inner : op.getEpilogue().front().without_terminator())
+    if (!OpTrait::hasElementwiseMappableTraits(&inner) &&
+        !inner.hasTrait<OpTrait::ConstantLike>())
+      return inner.emitOpError(
+          "expects only elementwise operations in an epilogue");
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Around the tasks
+//===----------------------------------------------------------------------===//
+
+Value MatmulLowering::allocateScratch(int64_t elementsPerThread) {
+  Value threads = b.toIndex(moe::loadContextField(
+      b, context, MOE_CONTEXT_NUM_THREADS_OFFSET, b.getI32Type()));
+  auto type = MemRefType::get({ShapedType::kDynamic}, compute);
+  return memref::AllocOp::create(b, type, b.mul(threads, elementsPerThread));
+}
+
+/// Fills `taskEnd` and chooses the panels per task: fewer when there are too
+/// few tasks for the threads.
+void MatmulLowering::makeTaskTable() {
+  Value offsets = op.getOffsets();
+  auto rowsOf = [&](LoopBuilder &b, Value e) {
+    Value begin = b.toIndex(b.load(offsets, e));
+    Value end = b.toIndex(b.load(offsets, b.add(e, 1)));
+    return b.sub(end, begin);
+  };
+  SmallVector<Value> rowBlocks = b.loop(
+      b.index(0), b.index(experts), 1, ValueRange{b.index(0)},
+      [&](LoopBuilder &b, Value e, ValueRange sum) -> SmallVector<Value> {
+        return {b.add(sum[0], b.ceilDiv(rowsOf(b, e), rowBlock))};
+      });
+  Value threads = b.toIndex(moe::loadContextField(
+      b, context, MOE_CONTEXT_NUM_THREADS_OFFSET, b.getI32Type()));
+  Value wanted = b.mul(threads, kTasksPerThread);
+
+  SmallVector<int64_t> choices{panelBlock};
+  for (int64_t size = panelBlock / 2; size >= std::max<int64_t>(4, weights);
+       size /= 2) {
+    int64_t aligned = size / weights * weights;
+    if (aligned < choices.back())
+      choices.push_back(aligned);
+  }
+  panelBlockNow = b.index(choices.back());
+  for (int64_t size : llvm::drop_begin(llvm::reverse(choices))) {
+    Value tasks =
+        b.mul(rowBlocks[0], llvm::divideCeilSigned(panels, size));
+    Value enough = b.cmp(arith::CmpIPredicate::uge, tasks, wanted);
+    panelBlockNow = b.select(enough, b.index(size), panelBlockNow);
+  }
+  columnBlocks = b.ceilDiv(b.index(panels), panelBlockNow);
+
+  taskEnd = memref::AllocOp::create(
+      b, MemRefType::get({experts + 1}, b.getIndexType()));
+  b.store(b.index(0), taskEnd, b.index(0));
+  taskCount = b.loop(
+      b.index(0), b.index(experts), 1, ValueRange{b.index(0)},
+      [&](LoopBuilder &b, Value e, ValueRange sum) -> SmallVector<Value> {
+        Value blocks = b.ceilDiv(rowsOf(b, e), rowBlock);
+        Value next = b.add(sum[0], b.mul(blocks, columnBlocks));
+        b.store(next, taskEnd, b.add(e, 1));
+        return {next};
+      })[0];
+  Value rows = b.toIndex(b.load(offsets, b.index(experts)));
+  Value work = b.mul(rows, std::max<int64_t>(depthK, 1) * panels *
+                               kPanelColumns);
+  worthwhile = b.cmp(arith::CmpIPredicate::uge, work,
+                     b.index(kParallelThreshold));
+}
+
+LogicalResult MatmulLowering::run() {
+  if (!op.getScheduleAttr())
+    return op.emitOpError("expects a schedule (run grouped-schedule first)");
+  if (failed(checkEpilogue()))
+    return failure();
+  readShapes();
+  if (columns == 0 || experts == 0)
+    return success(); // nothing to write
+  readSchedule();
+  makeTaskTable();
+  rowScratch = allocateScratch(rowBlock * kBlock);
+  sumScratch = allocateScratch(rowBlock * panelBlock * kPanelColumns);
+  auto panelType = cast<MemRefType>(op.getPanels().getType());
+  Value flat = memref::CollapseShapeOp::create(
+      b, op.getPanels(), SmallVector<ReassociationIndices>{{0, 1, 2, 3}});
+  flatPanels = memref::CastOp::create(
+      b, MemRefType::get({ShapedType::kDynamic}, panelType.getElementType()),
+      flat);
+  b.parallelLoop(context, taskCount, worthwhile,
+                 [&](LoopBuilder &b, Value task, Value thread) {
+                   emitTask(b, task, thread);
+                 });
+  for (Value scratch : {taskEnd, rowScratch, sumScratch})
+    memref::DeallocOp::create(b, scratch);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// One task
+//===----------------------------------------------------------------------===//
+
+void MatmulLowering::emitTask(LoopBuilder &b, Value task, Value thread) {
+  // The group: the first e with task < taskEnd[e + 1], by bisection.
+  Value low = b.index(0);
+  for (int64_t span = llvm::bit_ceil<uint64_t>(experts) / 2; span > 0;
+       span /= 2) {
+    Value middle = b.min(b.add(low, span), b.index(experts));
+    Value before =
+        b.cmp(arith::CmpIPredicate::ule, b.load(taskEnd, middle), task);
+    Value inRange = b.cmp(arith::CmpIPredicate::ult, middle, b.index(experts));
+    low = b.select(arith::AndIOp::create(b, before, inRange), middle, low);
+  }
+  group = low;
+  Value groupBegin = b.toIndex(b.load(op.getOffsets(), group));
+  Value groupEnd = b.toIndex(b.load(op.getOffsets(), b.add(group, 1)));
+  Value groupRows = b.sub(groupEnd, groupBegin);
+  Value blocks = b.ceilDiv(groupRows, rowBlock);
+  Value local = b.sub(task, b.load(taskEnd, group));
+
+  // Row blocks of one group have equal sizes, whole tiles each.
+  Value size = b.mul(b.ceilDiv(b.ceilDiv(groupRows, blocks), tileRows),
+                     tileRows);
+  Value before = b.mul(b.rem(local, blocks), size);
+  firstRow = b.add(groupBegin, before);
+  rowCount = b.min(size, b.sub(groupRows, before));
+  firstPanel = b.mul(b.div(local, blocks), panelBlockNow);
+  panelCount = b.min(panelBlockNow, b.sub(b.index(panels), firstPanel));
+  rowBase = b.mul(thread, rowBlock * kBlock);
+  sumBase = b.mul(thread, rowBlock * panelBlock * kPanelColumns);
+
+  if (depthK <= kBlock) {
+    emitTiles(b, b.index(0), b.index(depthK));
+  } else {
+    b.loop(b.index(0), b.index(depthK), kBlock, [&](LoopBuilder &b, Value k) {
+      emitTiles(b, k, b.min(b.index(kBlock), b.sub(b.index(depthK), k)));
+    });
+  }
+  emitEpilogue(b);
+}
+
+/// rows[token, kBegin ...] -> scratch, one scratch row per row of the task.
+void MatmulLowering::copyRows(LoopBuilder &b, Value kBegin, Value kCount) {
+  Type stored = cast<MemRefType>(op.getRows().getType()).getElementType();
+  b.loop(rowCount, [&](LoopBuilder &b, Value r) {
+    Value source = b.add(firstRow, r);
+    if (Value token = op.getRowToken())
+      source = b.toIndex(b.load(token, source));
+    Value target = b.add(rowBase, b.mul(r, kBlock));
+    bool whole = depthK % kPanelColumns == 0 && kBlock % kPanelColumns == 0;
+    Value vectorEnd =
+        whole ? kCount : b.mul(b.div(kCount, kPanelColumns), kPanelColumns);
+    b.loop(b.index(0), vectorEnd, kPanelColumns, [&](LoopBuilder &b, Value k) {
+      Value row = vector::LoadOp::create(
+          b, VectorType::get({kPanelColumns}, stored), op.getRows(),
+          ValueRange{source, b.add(kBegin, k)});
+      vector::StoreOp::create(b, extendTo(b, row, compute), rowScratch,
+                              ValueRange{b.add(target, k)});
+    });
+    if (whole)
+      return;
+    b.loop(vectorEnd, kCount, 1, [&](LoopBuilder &b, Value k) {
+      Value value = b.load(op.getRows(), {source, b.add(kBegin, k)});
+      b.store(extendTo(b, value, compute), rowScratch, b.add(target, k));
+    });
+    if (depthK % interleave == 0)
+      return;
+    // The panels end with zero rows; what they are multiplied with must be
+    // finite.
+    Value padded = b.mul(b.ceilDiv(kCount, interleave), interleave);
+    b.loop(kCount, padded, 1, [&](LoopBuilder &b, Value k) {
+      Value zero = b.constant(cast<TypedAttr>(b.getZeroAttr(compute)));
+      b.store(zero, rowScratch, b.add(target, k));
+    });
+  });
+}
+
+void MatmulLowering::emitTiles(LoopBuilder &b, Value kBegin, Value kCount) {
+  copyRows(b, kBegin, kCount);
+  Value depth = b.ceilDiv(kCount, interleave);
+  Value first = b.cmp(arith::CmpIPredicate::eq, kBegin, b.index(0));
+  // Element of this block's first k in panel `firstPanel` of the group.
+  Value panel = b.add(b.mul(group, panels), firstPanel);
+  Value panelRow =
+      b.add(b.mul(panel, panelDepth), b.div(kBegin, interleave));
+  Value panelBase = b.mul(panelRow, kPanelColumns * interleave);
+
+  Value fullRows = b.mul(b.div(rowCount, tileRows), tileRows);
+  emitTileRow(b, tileRows, b.index(0), fullRows, depth, first, panelBase);
+  if (tileRows == 1)
+    return;
+  SmallVector<int64_t> cases;
+  for (int64_t rows = 1; rows < tileRows; ++rows)
+    cases.push_back(rows);
+  auto branch = scf::IndexSwitchOp::create(
+      b, TypeRange(), b.sub(rowCount, fullRows), cases, cases.size());
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.createBlock(&branch.getDefaultRegion());
+    scf::YieldOp::create(b);
+    for (auto [rows, region] : llvm::zip_equal(cases, branch.getCaseRegions())) {
+      b.createBlock(&region);
+      emitTileRow(b, rows, fullRows, b.add(fullRows, rows), depth, first,
+                  panelBase);
+      scf::YieldOp::create(b);
+    }
+  }
+}
+
+/// All tiles of `rows` rows for the rows [firstRow, lastRow) of the task.
+void MatmulLowering::emitTileRow(LoopBuilder &b, int64_t rows, Value firstRow,
+                                 Value lastRow, Value depth, Value first,
+                                 Value panelBase) {
+  int64_t side = panelsFor(rows);
+  auto panelLoop = [&](Value begin, Value end, int64_t step) {
+    b.loop(begin, end, step, [&](LoopBuilder &b, Value panel) {
+      b.loop(firstRow, lastRow, rows, [&](LoopBuilder &b, Value row) {
+        callTile(b, rows, step, row, panel, depth, first, panelBase);
+      });
+    });
+  };
+  if (side == 1)
+    return panelLoop(b.index(0), panelCount, 1);
+  Value sideEnd = b.mul(b.div(panelCount, side), side);
+  panelLoop(b.index(0), sideEnd, side);
+  panelLoop(sideEnd, panelCount, 1);
+}
+
+void MatmulLowering::callTile(LoopBuilder &b, int64_t rows, int64_t side,
+                              Value row, Value panel, Value depth, Value first,
+                              Value panelBase) {
+  int64_t panelElements = panelDepth * kPanelColumns * interleave;
+  int64_t sumStride = panelBlock * kPanelColumns;
+  func::FuncOp tile = getRegisterTile(
+      op->getParentOfType<ModuleOp>(),
+      RegisterTile{rows, side, compute, element, kBlock, sumStride});
+  Value a0 = b.add(rowBase, b.mul(row, kBlock));
+  Value p0 = b.add(panelBase, b.mul(panel, panelElements));
+  Value c0 = b.add(b.add(sumBase, b.mul(row, sumStride)),
+                   b.mul(panel, kPanelColumns));
+  func::CallOp::create(b, tile,
+                       ValueRange{rowScratch, a0, flatPanels, p0,
+                                  b.index(panelElements), sumScratch, c0, depth,
+                                  first});
+}
+
+//===----------------------------------------------------------------------===//
+// Epilogue
+//===----------------------------------------------------------------------===//
+
+void MatmulLowering::emitEpilogue(LoopBuilder &b) {
+  Value units = b.div(panelCount, weights);
+  Value firstColumn = b.mul(b.div(firstPanel, weights), kPanelColumns);
+  b.loop(rowCount, [&](LoopBuilder &b, Value row) {
+    b.loop(units, [&](LoopBuilder &b, Value unit) {
+      Value column = b.add(firstColumn, b.mul(unit, kPanelColumns));
+      if (columns % kPanelColumns == 0)
+        return emitEpilogueVector(b, row, unit, column, Value());
+      Value left = b.sub(b.index(columns), column);
+      b.ifElse(
+          b.cmp(arith::CmpIPredicate::uge, left, b.index(kPanelColumns)),
+          [&](LoopBuilder &b) {
+            emitEpilogueVector(b, row, unit, column, Value());
+          },
+          [&](LoopBuilder &b) {
+            Value mask = vector::CreateMaskOp::create(
+                b, VectorType::get({kPanelColumns}, b.getI1Type()), left);
+            emitEpilogueVector(b, row, unit, column, mask);
+          });
+    });
+  });
+}
+
+/// 16 columns of one row, those of `mask` if it is given.
+void MatmulLowering::emitEpilogueVector(LoopBuilder &b, Value row, Value unit,
+                                        Value column, Value mask) {
+  Value outRow = b.add(firstRow, row);
+  auto read = [&](Value memref, ValueRange at) -> Value {
+    Type stored = cast<MemRefType>(memref.getType()).getElementType();
+    auto type = VectorType::get({kPanelColumns}, stored);
+    Value loaded;
+    if (mask) {
+      Value zero = b.constant(cast<TypedAttr>(b.getZeroAttr(type)));
+      loaded =
+          vector::MaskedLoadOp::create(b, type, memref, at, mask, zero);
+    } else {
+      loaded = vector::LoadOp::create(b, type, memref, at);
+    }
+    return extendTo(b, loaded, compute);
+  };
+
+  SmallVector<Value> arguments;
+  Value sumRow =
+      b.add(sumBase, b.mul(row, panelBlock * kPanelColumns));
+  Value sumUnit = b.add(sumRow, b.mul(unit, weights * kPanelColumns));
+  for (int64_t w = 0; w < weights; ++w) {
+    Value sum = vector::LoadOp::create(
+        b, VectorType::get({kPanelColumns}, compute), sumScratch,
+        ValueRange{b.add(sumUnit, w * kPanelColumns)});
+    if (!op.getBiases().empty())
+      sum = arith::AddFOp::create(
+          b, sum, read(op.getBiases()[w], ValueRange{group, column}));
+    arguments.push_back(sum);
+  }
+  for (Value extra : op.getExtras())
+    arguments.push_back(read(extra, ValueRange{outRow, column}));
+
+  Value out = op.getOuts()[0];
+  Value result = truncateTo(b, applyRegion(b, arguments),
+                            cast<MemRefType>(out.getType()).getElementType());
+  if (mask)
+    vector::MaskedStoreOp::create(b, out, ValueRange{outRow, column}, mask,
+                                  result);
+  else
+    vector::StoreOp::create(b, result, out, ValueRange{outRow, column});
+}
+
+/// The epilogue region on vectors: its operations are elementwise, so each is
+/// created again with vector operands.
+Value MatmulLowering::applyRegion(LoopBuilder &b, ArrayRef<Value> arguments) {
+  if (op.getEpilogue().empty())
+    return arguments.front();
+  Block &body = op.getEpilogue().front();
+  IRMapping map;
+  map.map(body.getArguments(), arguments);
+  auto vectorOf = [](Type type) {
+    return VectorType::get({kPanelColumns}, type);
+  };
+  auto lookup = [&](Value value) -> Value {
+    if (Value known = map.lookupOrNull(value))
+      return known;
+    // Defined outside the region, or a constant inside: the same in all lanes.
+    Value splat = vector::BroadcastOp::create(b, vectorOf(value.getType()), value);
+    map.map(value, splat);
+    return splat;
+  };
+  for (Operation &inner : body.without_terminator()) {
+    if (inner.hasTrait<OpTrait::ConstantLike>()) {
+      Value scalar = b.clone(inner)->getResult(0);
+      map.map(inner.getResult(0),
+              vector::BroadcastOp::create(b, vectorOf(scalar.getType()), scalar)
+                  .getResult());
+      continue;
+    }
+    SmallVector<Value> operands;
+    for (Value operand : inner.getOperands())
+      operands.push_back(lookup(operand));
+    SmallVector<Type> types;
+    for (Type type : inner.getResultTypes())
+      types.push_back(vectorOf(type));
+    OperationState state(inner.getLoc(), inner.getName(), operands, types,
+                         inner.getAttrs());
+    map.map(inner.getResults(), b.create(state)->getResults());
+  }
+  return lookup(body.getTerminator()->getOperand(0));
+}
+
+LogicalResult grouped::lowerMatmul(MatmulOp op, Value context) {
+  return MatmulLowering(op, context).run();
+}
