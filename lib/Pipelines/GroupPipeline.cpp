@@ -8,8 +8,12 @@
 
 #include "moe/Pipelines/Pipelines.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
+#include "moe/Conversion/MoEToGrouped/Passes.h"
+#include "moe/Dialect/Grouped/Transforms/Passes.h"
 #include "moe/Pipelines/Options.h"
 
 using namespace mlir;
@@ -18,4 +22,13 @@ void moe::buildGroupPipeline(OpPassManager &pm, const CPUOptions &options) {
   // For modules that enter here; nothing happens when `fuse` has recorded them.
   pm.addPass(createRecordSignature());
   pm.addPass(createRecordLayers());
+  pm.addNestedPass<func::FuncOp>(createConvertMoEToGroupedPass());
+  // Weights meet their layout as soon as there is a grouped.pack.
+  pm.addPass(grouped::createPackWeightsPass());
+  // Drops the weight values that only a pack read, and shape code that only a
+  // dispatch used.
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  // Weight symbols that are no longer named by anything but themselves.
+  pm.addPass(createSymbolDCEPass());
 }

@@ -8,7 +8,20 @@
 
 #include "moe/Pipelines/Pipelines.h"
 
+#include "mlir/Conversion/AffineToStandard/AffineToStandard.h"
+#include "mlir/Conversion/ConvertToLLVM/ToLLVMPass.h"
+#include "mlir/Conversion/MathToLibm/MathToLibm.h"
+#include "mlir/Conversion/ReconcileUnrealizedCasts/ReconcileUnrealizedCasts.h"
+#include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
+#include "mlir/Conversion/VectorToLLVM/ConvertVectorToLLVMPass.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+#include "moe/Conversion/GroupedToLoops/Passes.h"
+#include "moe/Conversion/MoEToRuntime/Passes.h"
 #include "moe/Pipelines/Options.h"
 #include "moe/Target/Weights/Passes.h"
 
@@ -18,4 +31,31 @@ void moe::buildLowerPipeline(OpPassManager &pm, const CPUOptions &options) {
   // Bufferization has left those weights that code reads; from here on their
   // addresses are needed.
   pm.addPass(createAssignWeightSections());
+
+  // --- Kernels to loops. The session's context first: loops use it.
+  pm.addPass(createBindContextPass());
+  pm.addPass(grouped::createConvertGroupedToLoopsPass());
+  pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
+  // While the operations still say what they compute on vectors.
+  pm.addPass(grouped::createExpandMathPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+
+  // --- Memory to addresses.
+  pm.addPass(memref::createExpandStridedMetadataPass());
+  // Brought in by the strided metadata.
+  pm.addPass(createLowerAffinePass());
+  pm.addPass(createConvertMoEToRuntimePass());
+
+  // --- To the llvm dialect.
+  pm.addPass(createSCFToControlFlowPass());
+  // ceildiv, minimumf and the like, which have no LLVM instruction.
+  pm.addPass(arith::createArithExpandOpsPass());
+  ConvertVectorToLLVMPassOptions vectorOptions;
+  pm.addPass(createConvertVectorToLLVMPass(vectorOptions));
+  pm.addPass(createConvertMathToLibmPass());
+  pm.addPass(createConvertToLLVMPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
 }

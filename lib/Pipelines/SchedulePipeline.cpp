@@ -8,9 +8,13 @@
 
 #include "moe/Pipelines/Pipelines.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/PassManager.h"
+#include "moe/Dialect/Grouped/Transforms/Passes.h"
 #include "moe/Pipelines/Options.h"
 
 using namespace mlir;
 
-void moe::buildSchedulePipeline(OpPassManager &pm, const CPUOptions &options) {}
+void moe::buildSchedulePipeline(OpPassManager &pm, const CPUOptions &options) {
+  pm.addNestedPass<func::FuncOp>(grouped::createSchedulePass());
+}

@@ -118,7 +118,6 @@ private:
   Value offsetsOf(ImplicitLocOpBuilder &b, Value sizes);
 
   IRRewriter &rewriter;
-  int64_t layers = 0;
   llvm::SmallDenseMap<Value, Plan> planOfRows;     // by dispatched rows
   llvm::SmallDenseMap<Value, Value> offsetsOfSizes; // by group sizes
 };
@@ -158,7 +157,7 @@ void Converter::convert(DispatchOp op) {
       tensor::EmptyOp::create(b, {getAsOpFoldResult(total)}, b.getI32Type());
   auto plan = grouped::PlanOp::create(
       b, TypeRange{offsets.getType(), rowMap.getType(), rowToken.getType()},
-      op.getExperts(), b.getI64IntegerAttr(layers++),
+      op.getExperts(), op->getAttrOfType<IntegerAttr>(kLayerIndexAttr),
       ValueRange{offsets, rowMap, rowToken});
 
   Plan made{op.getTokens(), plan.getResult(0), plan.getResult(1),

@@ -31,4 +31,17 @@ def ConvertGroupedToLoopsPass
     "::mlir::vector::VectorDialect"];
 }
 
+def ExpandMathPass : Pass<"moe-expand-math"> {
+  let summary = "Expand math functions to vectorisable arithmetic";
+  let description = [{
+    `math.exp`, `erf`, `tanh` and `log` of f32, scalar or vector, become
+    polynomials (a few units in the last place), so that the loops around them
+    vectorise and a loop's tail computes the same bits as its vectors. 16-bit
+    operands are computed in f32; f64 is left to libm.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+    "::mlir::vector::VectorDialect"];
+}
+
 #endif // MOE_CONVERSION_GROUPEDTOLOOPS_PASSES

@@ -18,9 +18,6 @@ class FuncOp;
 } // namespace func
 
 namespace moe {
-/// Module attribute: the texts of run-time checks.
-inline constexpr StringLiteral kSitesAttr = "moe.sites";
-
 #define GEN_PASS_DECL
 #define GEN_PASS_REGISTRATION
 #include "moe/Conversion/MoEToRuntime/Passes.h.inc"

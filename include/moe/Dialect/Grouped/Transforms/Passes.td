@@ -44,4 +44,16 @@ def SchedulePass : Pass<"grouped-schedule", "::mlir::func::FuncOp"> {
   ];
 }
 
+def BufferizePass : Pass<"grouped-bufferize", "::mlir::ModuleOp"> {
+  let summary = "Assign buffers to tensors";
+  let description = [{
+    One-shot bufferization of the whole module. Inputs and weights are read-only
+    memory; outputs are contiguous. Copies become `linalg.copy`, which takes the
+    same road to vector code as everything else.
+  }];
+  let dependentDialects = [
+    "::mlir::bufferization::BufferizationDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::memref::MemRefDialect"];
+}
+
 #endif // MOE_DIALECT_GROUPED_TRANSFORMS_PASSES
