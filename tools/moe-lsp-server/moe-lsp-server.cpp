@@ -1,4 +1,4 @@
-//===- moe-lsp-server.cpp - Language server for the project's dialects ------===//
+//===- moe-lsp-server.cpp - Language server for the project's dialects ----===//
 //
 // Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,4 +1,4 @@
-//===- moe-opt.cpp - Runs passes on MLIR text -------------------------------===//
+//===- moe-opt.cpp - Runs passes on MLIR text -----------------------------===//
 //
 // Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
