@@ -15,8 +15,8 @@ config.test_source_root = os.path.dirname(__file__)
 config.test_exec_root = os.path.join(config.moe_obj_root, "test")
 
 # A hung test must not eat the whole run; lit needs psutil to end one.
-if importlib.util.find_spec("psutil") and not lit_config.maxIndividualTestTime:
-    lit_config.maxIndividualTestTime = 600
+if importlib.util.find_spec("psutil"):
+    config.maxIndividualTestTime = 600
 
 # ---- What a RUN line may say ------------------------------------------------
 path = os.pathsep.join(
