@@ -180,7 +180,8 @@ WeightOp WeightSymbols::getOrCreate(const WeightView &view) {
       builder.getI64IntegerAttr(empty ? 0 : (last + 1) * bytes),
       rowMajor ? DenseI64ArrayAttr()
                : builder.getDenseI64ArrayAttr(view.strides),
-      /*hash=*/IntegerAttr(), TypeAttr::get(view.getType()));
+      /*hash=*/IntegerAttr(), /*section=*/IntegerAttr(),
+      TypeAttr::get(view.getType()));
   symbols.insert(found); // renames when the name is taken
   return found;
 }
