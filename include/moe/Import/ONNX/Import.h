@@ -1,0 +1,47 @@
+//===- Import.h - ONNX model to onnx dialect ----------------*- C++ -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Reads a model file into a module of onnx.node operations. Nothing is
+// interpreted: an unknown operator is imported like any other. Tensor payloads
+// above a limit are never loaded; they become `moe.weight` symbols that point
+// into the model file or its external data.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_IMPORT_ONNX_IMPORT_H
+#define MOE_IMPORT_ONNX_IMPORT_H
+
+#include "mlir/IR/OwningOpRef.h"
+#include "llvm/ADT/StringRef.h"
+
+namespace mlir {
+class DialectRegistry;
+class MLIRContext;
+class ModuleOp;
+} // namespace mlir
+
+namespace mlir::moe {
+
+struct ONNXImportOptions {
+  /// Version of the default operator set that nodes of older models are
+  /// converted to, if the ONNX library has an adapter for every one of them;
+  /// otherwise, and with 0, nodes keep their version.
+  int64_t targetOpset = 20;
+};
+
+/// The dialects that an imported module uses.
+void registerONNXImportDialects(DialectRegistry &registry);
+
+/// Imports the model at `path`. On failure returns null after one diagnostic
+/// per problem, located at the model file; its text names the node.
+OwningOpRef<ModuleOp> importONNX(StringRef path, MLIRContext &context,
+                                 const ONNXImportOptions &options = {});
+
+} // namespace mlir::moe
+
+#endif // MOE_IMPORT_ONNX_IMPORT_H

@@ -1,0 +1,138 @@
+//===- Import.cpp - ONNX model to onnx dialect ----------------------------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe/Import/ONNX/Import.h"
+
+#include "GraphBuilder.h"
+#include "ModelChecks.h"
+#include "OnnxLibrary.h"
+#include "SourceFiles.h"
+#include "Tensors.h"
+#include "WireScan.h"
+#include "onnx/onnx_pb.h"
+
+#include "moe/Dialect/MoE/IR/MoE.h"
+#include "moe/Dialect/ONNX/IR/ONNXOps.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/Verifier.h"
+#include "llvm/Support/DebugLog.h"
+
+#define DEBUG_TYPE "import-onnx"
+
+using namespace mlir;
+using namespace mlir::moe;
+using namespace mlir::moe::onnx_import;
+
+void mlir::moe::registerONNXImportDialects(DialectRegistry &registry) {
+  registry.insert<func::FuncDialect, MoEDialect, onnx::ONNXDialect>();
+}
+
+namespace {
+/// One import: the steps in order, each ending it with a diagnostic.
+class Importer {
+public:
+  Importer(StringRef path, MLIRContext &context,
+           const ONNXImportOptions &options)
+      : path(path), context(context), options(options), tensors(files) {}
+
+  OwningOpRef<ModuleOp> run();
+
+private:
+  LogicalResult load();
+  LogicalResult check();
+  LogicalResult prepare();
+
+  LogicalResult report(const Twine &message) {
+    return emitError(FileLineColLoc::get(&context, path, 0, 0)) << message;
+  }
+  LogicalResult report(llvm::Error error) {
+    return error ? report(Twine(llvm::toString(std::move(error)))) : success();
+  }
+  LogicalResult report(Problem problem) {
+    return problem ? report(Twine(*problem)) : success();
+  }
+
+  StringRef path;
+  MLIRContext &context;
+  const ONNXImportOptions &options;
+  SourceFiles files;
+  TensorTable tensors;
+  ::onnx::ModelProto model;
+};
+} // namespace
+
+LogicalResult Importer::load() {
+  if (failed(report(files.open(path))))
+    return failure();
+  llvm::Expected<ScannedModel> scanned = scanModel(files.model());
+  if (!scanned)
+    return report(scanned.takeError());
+  LDBG() << files.model().size() << " bytes scanned, "
+         << scanned->payloads.size() << " payloads cut out, "
+         << scanned->bytes.size() << " bytes left";
+  if (failed(report(
+          parseModel(scanned->bytes.data(), scanned->bytes.size(), model))))
+    return failure();
+  normalizeDomains(model);
+  nameNodes(model);
+  if (failed(report(checkStructure(model))))
+    return failure();
+  return report(tensors.resolve(model, scanned->payloads));
+}
+
+LogicalResult Importer::check() {
+  if (failed(report(checkModel(model))) ||
+      failed(report(inlineFunctions(model))))
+    return failure();
+  nameNodes(model);
+  return success();
+}
+
+LogicalResult Importer::prepare() {
+  std::vector<std::string> problems = inferTypes(model);
+  for (const std::string &problem : problems)
+    (void)report(Twine(problem));
+  if (!problems.empty())
+    return failure();
+
+  if (options.targetOpset == 0)
+    return success();
+  // Conversion needs types, and may change some.
+  if (Problem problem = convertVersion(model, options.targetOpset)) {
+    LDBG() << "operator set version kept: " << *problem;
+    return success();
+  }
+  nameNodes(model);
+  for (const std::string &problem : inferTypes(model))
+    (void)report(Twine("after conversion to operator set " +
+                       Twine(options.targetOpset) + ": " + problem));
+  return success();
+}
+
+OwningOpRef<ModuleOp> Importer::run() {
+  if (failed(load()) || failed(check()) || failed(prepare()))
+    return nullptr;
+  OwningOpRef<ModuleOp> module =
+      buildModule(model, tensors, files, path, context);
+  if (module && failed(verify(*module)))
+    return nullptr;
+  return module;
+}
+
+OwningOpRef<ModuleOp> mlir::moe::importONNX(StringRef path,
+                                            MLIRContext &context,
+                                            const ONNXImportOptions &options) {
+  DialectRegistry registry;
+  registerONNXImportDialects(registry);
+  context.appendDialectRegistry(registry);
+  context.loadAllAvailableDialects();
+  return Importer(path, context, options).run();
+}

@@ -1,0 +1,60 @@
+//===- OnnxLibrary.h - Calls into the ONNX library -------------*- C++ -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The one place where exceptions exist: everything here catches them and hands
+// back what they say. Tensors above the size limit have been replaced by
+// references (see Tensors.h) before any of these functions copies the model.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_LIB_IMPORT_ONNX_ONNXLIBRARY_H
+#define MOE_LIB_IMPORT_ONNX_ONNXLIBRARY_H
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace onnx {
+class ModelProto;
+class NodeProto;
+} // namespace onnx
+
+namespace mlir::moe::onnx_import {
+
+/// What went wrong, on one line; nothing on success.
+using Problem = std::optional<std::string>;
+
+Problem parseModel(const char *bytes, size_t size, ::onnx::ModelProto &model);
+
+/// The greatest IR version that the library reads.
+int64_t maxIRVersion();
+/// The range of versions of an operator set, nothing for an unknown domain.
+std::optional<std::pair<int, int>> opsetRange(const std::string &domain);
+
+/// The checker's structural rules: single assignment, order, unique names,
+/// operators' arity and attributes. Operators without a schema pass.
+Problem checkModel(::onnx::ModelProto &model);
+
+/// Replaces calls of the model's own functions by their bodies.
+Problem inlineFunctions(::onnx::ModelProto &model);
+
+/// Converts the default operator set to `target`, or says why the model stays
+/// as it is.
+Problem convertVersion(::onnx::ModelProto &model, int64_t target);
+
+/// Infers the types of all values, keeping symbolic dimensions. Leaves declared
+/// types only where inference has none. Returns one line per node whose
+/// operands do not fit together.
+std::vector<std::string> inferTypes(::onnx::ModelProto &model);
+
+} // namespace mlir::moe::onnx_import
+
+#endif // MOE_LIB_IMPORT_ONNX_ONNXLIBRARY_H

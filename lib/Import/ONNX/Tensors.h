@@ -1,0 +1,78 @@
+//===- Tensors.h - Where a model's tensors lie, and their values -*- C++ -*-=//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_LIB_IMPORT_ONNX_TENSORS_H
+#define MOE_LIB_IMPORT_ONNX_TENSORS_H
+
+#include "SourceFiles.h"
+#include "WireScan.h"
+
+#include <optional>
+
+namespace onnx {
+class ModelProto;
+class NodeProto;
+class TensorProto;
+} // namespace onnx
+
+namespace mlir {
+class DenseElementsAttr;
+class MLIRContext;
+class RankedTensorType;
+} // namespace mlir
+
+namespace mlir::moe::onnx_import {
+
+/// The bytes of a tensor that is not loaded.
+struct TensorRange {
+  unsigned file;
+  uint64_t offset;
+  uint64_t length;
+};
+
+/// "node 'n' (Op)" for messages; a nameless node is named after its output.
+std::string describe(const ::onnx::NodeProto &node);
+
+/// "initializer 'w'", "the tensor of node 'n' (Constant)".
+std::string describe(const ::onnx::TensorProto &tensor,
+                     const ::onnx::NodeProto *node);
+
+class TensorTable {
+public:
+  explicit TensorTable(SourceFiles &files) : files(files) {}
+
+  /// Validates every tensor of `model` (element type, dimensions, location and
+  /// size of its payload) and marks the large ones so that `find` knows them
+  /// even after copies. Small external ones are loaded.
+  llvm::Error resolve(::onnx::ModelProto &model,
+                      llvm::ArrayRef<FileRange> payloads);
+
+  /// Where a resolved tensor lies; nothing when it is loaded.
+  std::optional<TensorRange> find(const ::onnx::TensorProto &tensor) const;
+
+private:
+  llvm::Error resolve(::onnx::TensorProto &tensor,
+                      llvm::ArrayRef<FileRange> payloads);
+  llvm::Expected<TensorRange> locateExternal(const ::onnx::TensorProto &tensor,
+                                             uint64_t bytes);
+
+  SourceFiles &files;
+  std::vector<TensorRange> ranges;
+};
+
+/// The type of a resolved tensor.
+RankedTensorType tensorType(const ::onnx::TensorProto &tensor,
+                            MLIRContext *context);
+
+/// The value of a resolved tensor that is loaded.
+DenseElementsAttr tensorValue(const ::onnx::TensorProto &tensor,
+                              MLIRContext *context);
+
+} // namespace mlir::moe::onnx_import
+
+#endif // MOE_LIB_IMPORT_ONNX_TENSORS_H
