@@ -1,0 +1,48 @@
+//===- PackWeights.h - Writes a module's weights ----------------*- C++ -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_TARGET_WEIGHTS_PACKWEIGHTS_H
+#define MOE_TARGET_WEIGHTS_PACKWEIGHTS_H
+
+#include "mlir/Support/LLVM.h"
+#include "llvm/ADT/StringRef.h"
+
+#include <cstdint>
+#include <functional>
+
+namespace mlir {
+class ModuleOp;
+
+namespace moe {
+struct WeightFileIdentity;
+
+struct PackOptions {
+  /// Folder that the weights' file names are relative to.
+  StringRef sourceDir;
+  /// 0: as many as the machine has, up to a few (packing is bound by memory).
+  unsigned threads = 0;
+  /// Called now and then, from any thread but one at a time.
+  std::function<void(uint64_t done, uint64_t total)> progress;
+};
+
+/// Writes every weight symbol of `module` that has a `section` to a new weight
+/// file at `path`. Sources are mapped and streamed: memory stays at a few MB
+/// per thread. Fails after a diagnostic, and leaves no file, when a source is
+/// missing, lies outside of `sourceDir`, is too short, or when the sections
+/// are not those that `moe-assign-weight-sections` gives.
+LogicalResult packWeights(ModuleOp module, StringRef path,
+                          const PackOptions &options,
+                          WeightFileIdentity &identity);
+
+/// Whether the module has any weight to write.
+bool hasWeightSections(ModuleOp module);
+
+} // namespace moe
+} // namespace mlir
+
+#endif // MOE_TARGET_WEIGHTS_PACKWEIGHTS_H

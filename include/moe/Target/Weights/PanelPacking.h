@@ -1,0 +1,58 @@
+//===- PanelPacking.h - Rearranges weights in memory ------------*- C++ -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The loops that turn source tensors into what kernels read. Plain C++ on
+// memory; files and symbols are PackWeights.h's business.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_TARGET_WEIGHTS_PANELPACKING_H
+#define MOE_TARGET_WEIGHTS_PANELPACKING_H
+
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/SmallVector.h"
+
+#include <cstdint>
+
+namespace mlir::moe {
+
+/// A tensor in memory. Strides count bytes and are at least 0.
+struct StridedBytes {
+  const uint8_t *data = nullptr;
+  llvm::SmallVector<int64_t, 4> shape;
+  llvm::SmallVector<int64_t, 4> strides;
+  /// Bytes of one element: 1, 2, 4, 8 or 16.
+  int64_t elementSize = 1;
+
+  /// The same elements in the same order with as few dimensions as possible;
+  /// a contiguous tensor gets at most one.
+  StridedBytes canonical() const;
+  bool isContiguous() const;
+  int64_t getNumElements() const;
+};
+
+/// Writes the elements [begin, end) of `tensor` in row-major order. `tensor`
+/// must be canonical.
+void gatherElements(const StridedBytes &tensor, int64_t begin, int64_t end,
+                    uint8_t *out);
+
+/// Where one of a panel's columns lies: `k` and `k + 1` are `stride` bytes
+/// apart. Null data stands for a column of zeros.
+struct PanelColumn {
+  const uint8_t *data = nullptr;
+  int64_t stride = 0;
+};
+
+/// Packs `depth` values of each of 16 columns in the layout of
+/// `grouped.packed_weight`: [ceil(depth / interleave), 16 * interleave].
+void packPanel(llvm::ArrayRef<PanelColumn> columns, int64_t depth,
+               int64_t elementSize, int64_t interleave, uint8_t *out);
+
+} // namespace mlir::moe
+
+#endif // MOE_TARGET_WEIGHTS_PANELPACKING_H

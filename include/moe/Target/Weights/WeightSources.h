@@ -1,0 +1,66 @@
+//===- WeightSources.h - The bytes behind weight symbols --------*- C++ -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Maps the files that weight symbols name and finds a symbol's elements in
+// them. The IR may have been written by hand, so nothing it says about files is
+// believed: names, sizes and offsets are checked before a byte is touched.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_TARGET_WEIGHTS_WEIGHTSOURCES_H
+#define MOE_TARGET_WEIGHTS_WEIGHTSOURCES_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/SymbolTable.h"
+#include "moe/Target/Weights/PanelPacking.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/Support/FileSystem.h"
+
+#include <memory>
+#include <string>
+
+namespace mlir::moe {
+
+/// A weight's tensors in memory, one after the other in row-major order: one
+/// for a plain weight, as many as there are slices for a stack.
+struct WeightBytes {
+  SmallVector<StridedBytes, 1> leaves;
+};
+
+class WeightSources {
+public:
+  WeightSources(ModuleOp module, StringRef directory)
+      : symbols(module), directory(directory.str()) {}
+
+  /// The elements of a `moe.weight` or `moe.weight_stack`; fails after a
+  /// diagnostic at that symbol.
+  FailureOr<WeightBytes> resolve(Operation *symbol);
+  Operation *lookup(Attribute ref) {
+    return symbols.lookup(cast<FlatSymbolRefAttr>(ref).getValue());
+  }
+
+  /// Gives pages of the source back to the system.
+  static void release(const StridedBytes &tensor);
+
+private:
+  struct File {
+    std::unique_ptr<llvm::sys::fs::mapped_file_region> region;
+    uint64_t size = 0;
+    std::string error;
+  };
+  const File &open(StringRef name);
+  void map(StringRef name, File &file);
+
+  SymbolTable symbols;
+  std::string directory;
+  llvm::StringMap<File> files;
+};
+
+} // namespace mlir::moe
+
+#endif // MOE_TARGET_WEIGHTS_WEIGHTSOURCES_H

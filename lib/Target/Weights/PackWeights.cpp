@@ -1,0 +1,314 @@
+//===- PackWeights.cpp - Writes a module's weights ------------------------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// One task per section, taken in order by a few threads; within a task a buffer
+// of a few MB is filled and written, again and again, so that no weight is ever
+// in memory as a whole.
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe/Target/Weights/PackWeights.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/Diagnostics.h"
+#include "moe/Dialect/Grouped/IR/Grouped.h"
+#include "moe/Dialect/MoE/IR/MoE.h"
+#include "moe/Target/Weights/WeightFile.h"
+#include "moe/Target/Weights/WeightSources.h"
+#include "llvm/Support/DebugLog.h"
+#include "llvm/Support/MathExtras.h"
+
+#include <atomic>
+#include <mutex>
+#include <thread>
+
+#define DEBUG_TYPE "moe-pack-weights"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+/// Fits the second-level caches of today's CPUs together with what is read.
+static constexpr int64_t kChunkBytes = 1 << 20;
+/// So many `k` of neighbouring panels are packed before the next ones: a page
+/// of each source row then serves all of its panels.
+static constexpr int64_t kDepthBlock = 32;
+
+namespace {
+/// What becomes one section: a tensor as it is, or panels of several.
+struct Section {
+  Operation *symbol;
+  uint64_t offset, size;
+  SmallVector<WeightBytes, 2> sources;
+  unsigned index = 0;
+};
+
+class Packer {
+public:
+  Packer(WeightFileWriter &writer, const PackOptions &options,
+         MutableArrayRef<Section> sections)
+      : writer(writer), options(options), sections(sections) {
+    for (const Section &section : sections)
+      total += section.size;
+  }
+
+  /// False with `error` when a write failed.
+  bool run(std::string &error);
+
+private:
+  bool pack(const Section &section, std::string &error);
+  bool copy(const Section &section, std::string &error);
+  bool packPanels(const Section &section, std::string &error);
+  bool append(const Section &section, const void *data, int64_t size,
+              std::string &error);
+
+  WeightFileWriter &writer;
+  const PackOptions &options;
+  MutableArrayRef<Section> sections;
+  uint64_t total = 0, done = 0;
+  std::atomic<size_t> next{0};
+  std::mutex mutex; // of `done` and `progress`
+};
+} // namespace
+
+bool Packer::append(const Section &section, const void *data, int64_t size,
+                    std::string &error) {
+  if (!writer.append(section.index, data, static_cast<size_t>(size), error))
+    return false;
+  std::lock_guard<std::mutex> lock(mutex);
+  done += static_cast<uint64_t>(size);
+  if (options.progress)
+    options.progress(done, total);
+  return true;
+}
+
+bool Packer::copy(const Section &section, std::string &error) {
+  std::vector<uint8_t> buffer;
+  for (const StridedBytes &leaf : section.sources.front().leaves) {
+    StridedBytes tensor = leaf.canonical();
+    int64_t count = tensor.getNumElements(), size = tensor.elementSize;
+    int64_t chunk = std::max<int64_t>(kChunkBytes / size, 1);
+    // Whole rows, for transposed matrices to be read along their memory.
+    if (!tensor.shape.empty() && tensor.shape.back() > 0 &&
+        tensor.shape.back() < chunk)
+      chunk -= chunk % tensor.shape.back();
+    bool contiguous = tensor.isContiguous();
+    if (!contiguous)
+      buffer.resize(std::min(chunk, count) * size);
+    for (int64_t begin = 0; begin < count; begin += chunk) {
+      int64_t end = std::min(begin + chunk, count);
+      const uint8_t *data = tensor.data + begin * size;
+      if (!contiguous) {
+        gatherElements(tensor, begin, end, buffer.data());
+        data = buffer.data();
+      }
+      if (!append(section, data, (end - begin) * size, error))
+        return false;
+    }
+    WeightSources::release(leaf);
+  }
+  return true;
+}
+
+/// Column `n` of expert `e` of a weight [E, N, K].
+static PanelColumn findColumn(const WeightBytes &weight, int64_t rows,
+                              int64_t e, int64_t n) {
+  // A stack has its slices of rank 2 (experts) or 1 (columns) as leaves.
+  const StridedBytes &first = weight.leaves.front();
+  if (first.shape.size() == 3)
+    return {first.data + e * first.strides[0] + n * first.strides[1],
+            first.strides[2]};
+  if (first.shape.size() == 2) {
+    const StridedBytes &leaf = weight.leaves[e];
+    return {leaf.data + n * leaf.strides[0], leaf.strides[1]};
+  }
+  const StridedBytes &leaf = weight.leaves[e * rows + n];
+  return {leaf.data, leaf.strides[0]};
+}
+
+bool Packer::packPanels(const Section &section, std::string &error) {
+  auto packed = cast<grouped::PackedWeightOp>(section.symbol);
+  RankedTensorType panels = packed.getWeightType();
+  auto source = SymbolTable::lookupNearestSymbolFrom<WeightSymbolOpInterface>(
+                    packed, cast<FlatSymbolRefAttr>(packed.getSources()[0]))
+                    .getWeightType();
+  int64_t experts = source.getDimSize(0), columns = source.getDimSize(1),
+          depth = source.getDimSize(2);
+  int64_t numWeights = static_cast<int64_t>(section.sources.size());
+  int64_t numPanels = panels.getDimSize(1);
+  int64_t interleave = grouped::panelInterleave(panels.getElementType());
+  int64_t size = panels.getElementTypeBitWidth() / 8;
+  int64_t panelBytes = panels.getDimSize(2) * panels.getDimSize(3) * size;
+  int64_t rowBytes = grouped::kPanelColumns * size;
+  if (panelBytes == 0)
+    return true;
+  // Whole multiples of the number of weights, so that a group of panels reads
+  // the same columns of each.
+  int64_t group = std::max<int64_t>(kChunkBytes / panelBytes, 1);
+  group = std::max(group / numWeights * numWeights, numWeights);
+  group = std::min(group, std::max<int64_t>(numPanels, 1));
+  std::vector<uint8_t> buffer(group * panelBytes);
+  SmallVector<PanelColumn> all(group * grouped::kPanelColumns);
+
+  for (int64_t e = 0; e < experts; ++e) {
+    for (int64_t p0 = 0; p0 < numPanels; p0 += group) {
+      int64_t p1 = std::min(p0 + group, numPanels);
+      bool alongColumns = true;
+      for (int64_t p = p0; p < p1; ++p)
+        for (int64_t c = 0; c < grouped::kPanelColumns; ++c) {
+          int64_t n = p / numWeights * grouped::kPanelColumns + c;
+          PanelColumn &column = all[(p - p0) * grouped::kPanelColumns + c];
+          column = n < columns ? findColumn(section.sources[p % numWeights],
+                                            columns, e, n)
+                               : PanelColumn();
+          alongColumns &= !column.data || column.stride == size;
+        }
+      // Columns are read to their end before the next panel's; rows only so far
+      // as they stay in the cache for the neighbouring panels.
+      int64_t block = alongColumns ? depth : kDepthBlock;
+      for (int64_t k = 0; k < depth; k += block)
+        for (int64_t p = p0; p < p1; ++p) {
+          PanelColumn columnsAtK[grouped::kPanelColumns];
+          for (int64_t c = 0; c < grouped::kPanelColumns; ++c) {
+            columnsAtK[c] = all[(p - p0) * grouped::kPanelColumns + c];
+            if (columnsAtK[c].data)
+              columnsAtK[c].data += k * columnsAtK[c].stride;
+          }
+          packPanel(columnsAtK, std::min(block, depth - k), size, interleave,
+                    buffer.data() + (p - p0) * panelBytes + k * rowBytes);
+        }
+      if (!append(section, buffer.data(), (p1 - p0) * panelBytes, error))
+        return false;
+    }
+    for (const WeightBytes &weight : section.sources) {
+      StridedBytes slice = weight.leaves.front();
+      if (slice.shape.size() == 3) {
+        slice.data += e * slice.strides[0];
+        slice.shape[0] = 1;
+      } else if (slice.shape.size() == 2) {
+        slice = weight.leaves[e];
+      }
+      WeightSources::release(slice);
+    }
+  }
+  return true;
+}
+
+bool Packer::pack(const Section &section, std::string &error) {
+  LDBG() << "section " << section.offset << ": " << section.size << " bytes";
+  return isa<grouped::PackedWeightOp>(section.symbol)
+             ? packPanels(section, error)
+             : copy(section, error);
+}
+
+bool Packer::run(std::string &error) {
+  unsigned threads = options.threads;
+  if (threads == 0)
+    threads = std::clamp(std::thread::hardware_concurrency(), 1u, 4u);
+  std::atomic<bool> failed{false};
+  auto work = [&] {
+    for (size_t i = next++; i < sections.size() && !failed; i = next++) {
+      std::string mine;
+      if (pack(sections[i], mine))
+        continue;
+      std::lock_guard<std::mutex> lock(mutex);
+      if (!failed.exchange(true))
+        error = mine;
+    }
+  };
+  std::vector<std::thread> helpers;
+  for (unsigned i = 1; i < threads && i < sections.size(); ++i)
+    helpers.emplace_back(work);
+  work();
+  for (std::thread &helper : helpers)
+    helper.join();
+  return !failed;
+}
+
+//===----------------------------------------------------------------------===//
+// The module
+//===----------------------------------------------------------------------===//
+
+static IntegerAttr sectionOf(Operation &op) {
+  return isa<WeightSymbolOpInterface>(op)
+             ? op.getAttrOfType<IntegerAttr>("section")
+             : IntegerAttr();
+}
+
+bool moe::hasWeightSections(ModuleOp module) {
+  return llvm::any_of(*module.getBody(), sectionOf);
+}
+
+/// One section per distinct offset, in the order of the file.
+static LogicalResult collectSections(ModuleOp module, WeightSources &sources,
+                                     std::vector<Section> &sections) {
+  for (Operation &op : *module.getBody()) {
+    IntegerAttr offset = sectionOf(op);
+    if (!offset)
+      continue;
+    RankedTensorType type = cast<WeightSymbolOpInterface>(op).getWeightType();
+    int64_t bits = type.getElementTypeBitWidth();
+    Section section{
+        &op,
+        static_cast<uint64_t>(offset.getInt()),
+        llvm::divideCeil(static_cast<uint64_t>(type.getNumElements()) *
+                             (bits == 1 ? 8 : bits),
+                         8),
+        {}};
+    auto resolve = [&](Operation *symbol) -> LogicalResult {
+      FailureOr<WeightBytes> bytes = sources.resolve(symbol);
+      if (failed(bytes))
+        return failure();
+      section.sources.push_back(*bytes);
+      return success();
+    };
+    if (auto packed = dyn_cast<grouped::PackedWeightOp>(op)) {
+      for (Attribute ref : packed.getSources())
+        if (failed(resolve(sources.lookup(ref))))
+          return failure();
+    } else if (failed(resolve(&op))) {
+      return failure();
+    }
+    sections.push_back(std::move(section));
+  }
+  llvm::sort(sections, [](const Section &a, const Section &b) {
+    return std::pair(a.offset, a.size) < std::pair(b.offset, b.size);
+  });
+  // Symbols of equal content share a section, of which the first one is kept.
+  sections.erase(llvm::unique(sections,
+                              [](const Section &a, const Section &b) {
+                                return a.offset == b.offset && a.size == b.size;
+                              }),
+                 sections.end());
+  return success();
+}
+
+LogicalResult moe::packWeights(ModuleOp module, StringRef path,
+                               const PackOptions &options,
+                               WeightFileIdentity &identity) {
+  WeightSources sources(module, options.sourceDir);
+  std::vector<Section> sections;
+  if (failed(collectSections(module, sources, sections)))
+    return failure();
+  std::string error;
+  std::unique_ptr<WeightFileWriter> writer =
+      WeightFileWriter::create(path.str(), error);
+  if (!writer)
+    return emitError(UnknownLoc::get(module.getContext())) << error;
+  for (Section &section : sections) {
+    section.index = writer->addSection(
+        SymbolTable::getSymbolName(section.symbol).str(), section.size);
+    if (writer->getOffset(section.index) != section.offset)
+      return section.symbol->emitOpError("expects section ")
+             << writer->getOffset(section.index) << ", got " << section.offset
+             << "; was 'moe-assign-weight-sections' run?";
+  }
+  if (!Packer(*writer, options, sections).run(error) ||
+      !writer->commit(identity, error))
+    return emitError(UnknownLoc::get(module.getContext())) << error;
+  return success();
+}

@@ -1,0 +1,150 @@
+//===- WeightSources.cpp - The bytes behind weight symbols ----------------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe/Target/Weights/WeightSources.h"
+
+#include "moe/Dialect/MoE/IR/MoE.h"
+#include "llvm/ADT/SmallString.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Process.h"
+
+#include <sys/mman.h>
+
+using namespace mlir;
+using namespace mlir::moe;
+namespace fs = llvm::sys::fs;
+namespace path = llvm::sys::path;
+
+/// Whether `inner` is a path below `folder`; both are real paths.
+static bool liesIn(StringRef inner, StringRef folder) {
+  if (folder == "/")
+    return true;
+  return inner.consume_front(folder) && inner.starts_with("/");
+}
+
+void WeightSources::map(StringRef name, File &file) {
+  // A model must not make the compiler read (and write into its weight file)
+  // whatever else lies on the machine.
+  bool leaves = path::is_absolute(name) || name.empty() || name.contains('\0');
+  for (StringRef part : llvm::make_range(path::begin(name), path::end(name)))
+    leaves |= part == "..";
+  SmallString<256> full(directory), real, folder;
+  if (full.empty())
+    full = ".";
+  path::append(full, name);
+  if (leaves) {
+    file.error = "lies outside of the model's folder";
+    return;
+  }
+  if (std::error_code ec = fs::real_path(full, real)) {
+    file.error = "cannot be opened: " + ec.message();
+    return;
+  }
+  if (fs::real_path(directory.empty() ? "." : directory, folder) ||
+      !liesIn(real, folder)) {
+    file.error = "lies outside of the model's folder";
+    return;
+  }
+  auto handle = fs::openNativeFileForRead(real);
+  if (!handle) {
+    file.error = "cannot be opened: " + llvm::toString(handle.takeError());
+    return;
+  }
+  fs::file_status status;
+  std::error_code ec = fs::status(*handle, status);
+  if (!ec && status.type() != fs::file_type::regular_file)
+    file.error = "is not a regular file";
+  file.size = ec ? 0 : status.getSize();
+  if (!ec && file.error.empty() && file.size > 0)
+    file.region = std::make_unique<fs::mapped_file_region>(
+        *handle, fs::mapped_file_region::readonly, file.size, 0, ec);
+  if (ec)
+    file.error = "cannot be mapped: " + ec.message();
+  (void)fs::closeFile(*handle);
+}
+
+const WeightSources::File &WeightSources::open(StringRef name) {
+  auto [it, isNew] = files.try_emplace(name);
+  if (isNew)
+    map(name, it->second);
+  return it->second;
+}
+
+FailureOr<WeightBytes> WeightSources::resolve(Operation *symbol) {
+  if (auto stack = dyn_cast<WeightStackOp>(symbol)) {
+    WeightBytes all;
+    for (Attribute ref : stack.getWeights()) {
+      FailureOr<WeightBytes> slice = resolve(lookup(ref));
+      if (failed(slice))
+        return failure();
+      llvm::append_range(all.leaves, slice->leaves);
+    }
+    return all;
+  }
+  auto weight = dyn_cast<WeightOp>(symbol);
+  if (!weight)
+    return symbol->emitOpError("expects a weight or a stack of weights as "
+                               "source");
+  const File &file = open(weight.getFile());
+  if (!file.error.empty())
+    return weight.emitError("weight '")
+           << weight.getSymName() << "': file '" << weight.getFile() << "' "
+           << file.error;
+  uint64_t offset = weight.getOffset(), length = weight.getLength();
+  if (offset > file.size || length > file.size - offset)
+    return weight.emitError("weight '")
+           << weight.getSymName() << "': file '" << weight.getFile()
+           << "' is too short: expects at least " << offset + length
+           << " bytes, got " << file.size;
+  RankedTensorType type = weight.getWeightType();
+  int64_t bits = type.getElementTypeBitWidth();
+  StridedBytes tensor;
+  // The verifier ties shape and strides to `length`.
+  tensor.data =
+      file.region
+          ? reinterpret_cast<const uint8_t *>(file.region->const_data()) +
+                offset
+          : nullptr;
+  if (bits % 8 != 0 && bits != 1) {
+    // Elements that share bytes can only be copied as they are.
+    if (weight.getElementStrides() !=
+        SmallVector<int64_t>(rowMajorStrides(type.getShape())))
+      return weight.emitError("weight '")
+             << weight.getSymName()
+             << "': expects a contiguous tensor for elements of " << bits
+             << " bits";
+    tensor.shape = {static_cast<int64_t>(length)};
+    tensor.strides = {1};
+    return WeightBytes{{tensor}};
+  }
+  tensor.elementSize = std::max<int64_t>(bits / 8, 1);
+  if (!llvm::isPowerOf2_64(tensor.elementSize) || tensor.elementSize > 16)
+    return weight.emitError("weight '")
+           << weight.getSymName() << "': unsupported element type "
+           << type.getElementType();
+  llvm::append_range(tensor.shape, type.getShape());
+  for (int64_t stride : weight.getElementStrides())
+    tensor.strides.push_back(stride * tensor.elementSize);
+  return WeightBytes{{tensor}};
+}
+
+void WeightSources::release(const StridedBytes &tensor) {
+  int64_t extent = tensor.elementSize;
+  for (auto [size, stride] : llvm::zip_equal(tensor.shape, tensor.strides)) {
+    if (size == 0)
+      return;
+    extent += (size - 1) * stride;
+  }
+  // Whole pages only; what is dropped by mistake is read again from the file.
+  uintptr_t page = llvm::sys::Process::getPageSizeEstimate();
+  uintptr_t begin = reinterpret_cast<uintptr_t>(tensor.data);
+  uintptr_t first = llvm::alignTo(begin, page);
+  uintptr_t last = (begin + extent) / page * page;
+  if (first < last)
+    ::madvise(reinterpret_cast<void *>(first), last - first, MADV_DONTNEED);
+}

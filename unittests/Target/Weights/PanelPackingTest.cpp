@@ -1,0 +1,130 @@
+//===- PanelPackingTest.cpp - Rearrangements against naive loops ----------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe/Target/Weights/PanelPacking.h"
+
+#include "gtest/gtest.h"
+
+#include <cstring>
+#include <vector>
+
+using namespace mlir::moe;
+using llvm::SmallVector;
+
+/// Bytes that differ from their neighbours at every distance below 251.
+static std::vector<uint8_t> pattern(size_t size) {
+  std::vector<uint8_t> bytes(size);
+  for (size_t i = 0; i < size; ++i)
+    bytes[i] = static_cast<uint8_t>(1 + (i * 7 + i / 251 * 13) % 255);
+  return bytes;
+}
+
+static std::vector<uint8_t> naiveGather(const StridedBytes &t, int64_t begin,
+                                        int64_t end) {
+  std::vector<uint8_t> out;
+  for (int64_t i = begin; i < end; ++i) {
+    int64_t rest = i, at = 0;
+    for (size_t d = t.shape.size(); d-- > 0; rest /= t.shape[d])
+      at += rest % t.shape[d] * t.strides[d];
+    out.insert(out.end(), t.data + at, t.data + at + t.elementSize);
+  }
+  return out;
+}
+
+TEST(PanelPackingTest, GathersEveryKindOfStride) {
+  std::vector<uint8_t> bytes = pattern(1 << 16);
+  struct Case {
+    SmallVector<int64_t, 4> shape, strides; // strides in elements
+  };
+  Case cases[] = {
+      {{}, {}},
+      {{5}, {1}},
+      {{5}, {3}},
+      {{4, 6}, {6, 1}},
+      {{4, 6}, {1, 4}},            // transposed
+      {{37, 41}, {1, 37}},         // transposed, odd sizes
+      {{3, 17, 20}, {340, 1, 17}}, // transposed per expert
+      {{3, 5, 7}, {70, 14, 2}},    // one of two interleaved
+      {{2, 3, 5, 7}, {7, 14, 42, 1}},
+      {{4, 3}, {0, 1}}, // broadcast
+      {{2, 1, 3}, {3, 99, 1}},
+      {{0, 3}, {3, 1}},
+  };
+  for (const Case &c : cases)
+    for (int64_t size : {1, 2, 4, 8, 16}) {
+      StridedBytes t{bytes.data(), c.shape, c.strides, size};
+      for (int64_t &stride : t.strides)
+        stride *= size;
+      StridedBytes canonical = t.canonical();
+      int64_t count = t.getNumElements();
+      ASSERT_EQ(canonical.getNumElements(), count);
+      EXPECT_EQ(t.isContiguous(), canonical.isContiguous());
+      // All of it, and pieces that begin and end inside of rows.
+      for (int64_t piece : {count, int64_t(1), int64_t(10), int64_t(45)})
+        for (int64_t begin = 0; begin < count && piece; begin += piece) {
+          int64_t end = std::min(begin + piece, count);
+          std::vector<uint8_t> got((end - begin) * size);
+          gatherElements(canonical, begin, end, got.data());
+          ASSERT_EQ(got, naiveGather(t, begin, end))
+              << "rank " << c.shape.size() << " size " << size << " from "
+              << begin;
+        }
+    }
+}
+
+TEST(PanelPackingTest, CanonicalMergesContiguousDimensions) {
+  StridedBytes t{nullptr, {2, 1, 3, 4}, {48, 7, 16, 4}, 4};
+  StridedBytes canonical = t.canonical();
+  EXPECT_EQ(canonical.shape, (SmallVector<int64_t, 4>{24}));
+  EXPECT_TRUE(t.isContiguous());
+  t.strides[0] = 96;
+  EXPECT_EQ(t.canonical().shape, (SmallVector<int64_t, 4>{2, 12}));
+  EXPECT_FALSE(t.isContiguous());
+}
+
+/// Element (k, c) of a packed panel, as the grouped dialect documents it.
+static size_t panelIndex(int64_t k, int64_t c, int64_t interleave) {
+  return static_cast<size_t>(k / interleave * 16 * interleave + c * interleave +
+                             k % interleave);
+}
+
+TEST(PanelPackingTest, PacksEveryKindOfPanel) {
+  std::vector<uint8_t> bytes = pattern(1 << 18);
+  for (int64_t size : {1, 2, 4, 8})
+    for (int64_t interleave : {1, 2})
+      for (int64_t depth : {0, 1, 2, 15, 16, 17, 64, 129})
+        for (int kind = 0; kind < 4; ++kind)
+          for (int present : {0, 1, 7, 15, 16}) {
+            PanelColumn columns[16];
+            for (int c = 0; c < present; ++c) {
+              int64_t ld = kind == 0   ? depth + 3  // along k
+                           : kind == 1 ? 1          // along n
+                           : kind == 2 ? 2          // every second n
+                                       : depth * 2; // every second k
+              int64_t stride = kind == 0   ? 1
+                               : kind == 1 ? 40
+                               : kind == 2 ? 40
+                                           : 2;
+              columns[c] = {bytes.data() + c * ld * size, stride * size};
+            }
+            int64_t rows = (depth + interleave - 1) / interleave;
+            // One line more, to see that nothing is written behind the end.
+            std::vector<uint8_t> got((rows * 16 * interleave + 16) * size,
+                                     0xEE);
+            std::vector<uint8_t> want = got;
+            std::memset(want.data(), 0, rows * 16 * interleave * size);
+            for (int64_t k = 0; k < depth; ++k)
+              for (int c = 0; c < present; ++c)
+                std::memcpy(want.data() + panelIndex(k, c, interleave) * size,
+                            columns[c].data + k * columns[c].stride, size);
+            packPanel(columns, depth, size, interleave, got.data());
+            ASSERT_EQ(got, want)
+                << "size " << size << " interleave " << interleave << " depth "
+                << depth << " kind " << kind << " present " << present;
+          }
+}
