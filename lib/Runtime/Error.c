@@ -75,16 +75,16 @@ bool moe_shape_bytes(int32_t rank, const int64_t *shape, int64_t element_size,
 void moe_shape_text(char *text, size_t size, int32_t rank, const int64_t *shape,
                     const char *const *names) {
   size_t used = 0;
-  if (rank == 0)
-    snprintf(text, size, "scalar");
-  for (int32_t i = 0; i < rank && used < size; ++i) {
-    const char *separator = i ? "x" : "";
+  for (int32_t i = 0; i <= rank && used < size; ++i) {
+    const char *before = i == 0 ? "[" : i < rank ? ", " : "";
     int written;
-    if (shape[i] >= 0)
+    if (i == rank)
+      written = snprintf(text + used, size - used, "%s]", before);
+    else if (shape[i] >= 0)
       written =
-          snprintf(text + used, size - used, "%s%" PRId64, separator, shape[i]);
+          snprintf(text + used, size - used, "%s%" PRId64, before, shape[i]);
     else
-      written = snprintf(text + used, size - used, "%s%s", separator,
+      written = snprintf(text + used, size - used, "%s%s", before,
                          names && names[i][0] ? names[i] : "?");
     used += (size_t)(written > 0 ? written : 0);
   }

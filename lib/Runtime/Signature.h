@@ -46,7 +46,7 @@ const char *moe_dtype_name(moe_dtype dtype);
 bool moe_shape_bytes(int32_t rank, const int64_t *shape, int64_t element_size,
                      int64_t *elements, int64_t *bytes);
 
-/* "2x5x32", "scalar" for rank 0; dynamic sizes print as their name or "?". */
+/* "[2, 5, 32]", "[]" for a scalar; dynamic sizes print as their name or "?". */
 void moe_shape_text(char *text, size_t size, int32_t rank, const int64_t *shape,
                     const char *const *names);
 

@@ -80,7 +80,7 @@ TEST_F(DecoderTest, ValidatesInputs) {
                        huge[] = {INT64_MAX, INT64_MAX, 4}, seven[] = {7},
                        three[] = {3, 3};
   expect([](Tensors &t) { t[0].shape = wide; }, MOE_ERROR_INPUT,
-         "input 'x' has shape 2x3x5, expected batchxseqx4");
+         "input 'x' has shape [2, 3, 5], expected [batch, seq, 4]");
   expect([](Tensors &t) { t[0].shape = negative; }, MOE_ERROR_INPUT,
          "input 'x' has size -3 in dimension 1");
   expect([](Tensors &t) { t[0].shape = huge; }, MOE_ERROR_INPUT,

@@ -1,0 +1,27 @@
+//===- moe-run.cpp - Runs a compiled model on NumPy files -----------------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe/Tools/Run/Run.h"
+
+#include <cstdio>
+#include <string>
+
+int main(int argc, char **argv) {
+  mlir::moe::RunOptions options;
+  bool help;
+  std::string error;
+  if (!mlir::moe::parseRunOptions(argc, argv, options, help, error)) {
+    std::fprintf(stderr, "moe-run: error: %s\n", error.c_str());
+    return mlir::moe::RunTrouble;
+  }
+  if (help) {
+    std::fputs(mlir::moe::runUsage, stdout);
+    return mlir::moe::RunSuccess;
+  }
+  return mlir::moe::runModel(options);
+}
