@@ -10,6 +10,7 @@
 
 #include "mlir/Conversion/AffineToStandard/AffineToStandard.h"
 #include "mlir/Conversion/ConvertToLLVM/ToLLVMPass.h"
+#include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
 #include "mlir/Conversion/MathToLibm/MathToLibm.h"
 #include "mlir/Conversion/ReconcileUnrealizedCasts/ReconcileUnrealizedCasts.h"
 #include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
@@ -53,6 +54,9 @@ void moe::buildLowerPipeline(OpPassManager &pm, const CPUOptions &options) {
   pm.addPass(arith::createArithExpandOpsPass());
   ConvertVectorToLLVMPassOptions vectorOptions;
   pm.addPass(createConvertVectorToLLVMPass(vectorOptions));
+  // What LLVM has an intrinsic for stays vector code (fma above all); libm gets
+  // the rest.
+  pm.addPass(createConvertMathToLLVMPass());
   pm.addPass(createConvertMathToLibmPass());
   pm.addPass(createConvertToLLVMPass());
   pm.addPass(createReconcileUnrealizedCastsPass());

@@ -67,8 +67,8 @@ private:
   void emitTask(LoopBuilder &b, Value task, Value thread);
   void copyRows(LoopBuilder &b, Value kBegin, Value kCount);
   void emitTiles(LoopBuilder &b, Value kBegin, Value kCount);
-  void emitTileRow(LoopBuilder &b, int64_t rows, Value firstRow, Value lastRow,
-                   Value depth, Value first, Value panelBase);
+  void emitTilesOfHeight(LoopBuilder &b, int64_t rows, Value highRows,
+                         Value depth, Value first, Value panelBase);
   void callTile(LoopBuilder &b, int64_t rows, int64_t panels, Value row,
                 Value panel, Value depth, Value first, Value panelBase);
   void emitEpilogue(LoopBuilder &b);
@@ -335,37 +335,45 @@ void MatmulLowering::emitTiles(LoopBuilder &b, Value kBegin, Value kCount) {
       b.add(b.mul(panel, panelDepth), b.div(kBegin, interleave));
   Value panelBase = b.mul(panelRow, kPanelColumns * interleave);
 
-  Value fullRows = b.mul(b.div(rowCount, tileRows), tileRows);
-  emitTileRow(b, tileRows, b.index(0), fullRows, depth, first, panelBase);
-  if (tileRows == 1)
-    return;
-  SmallVector<int64_t> cases;
-  for (int64_t rows = 1; rows < tileRows; ++rows)
-    cases.push_back(rows);
-  auto branch = scf::IndexSwitchOp::create(
-      b, TypeRange(), b.sub(rowCount, fullRows), cases, cases.size());
-  {
-    OpBuilder::InsertionGuard guard(b);
-    b.createBlock(&branch.getDefaultRegion());
+  // The rows split into equally high tiles, `high` rows or one less: 8 rows are
+  // 4 + 4, never 6 + 2, whose short tile would leave multipliers idle.
+  Value tiles = b.ceilDiv(rowCount, tileRows);
+  Value high = b.ceilDiv(rowCount, tiles);
+  Value highRows =
+      b.mul(b.sub(rowCount, b.mul(tiles, b.sub(high, b.index(1)))), high);
+  SmallVector<int64_t> heights;
+  for (int64_t rows = 1; rows <= tileRows; ++rows)
+    heights.push_back(rows);
+  auto branch = scf::IndexSwitchOp::create(b, TypeRange(), high, heights,
+                                           heights.size());
+  OpBuilder::InsertionGuard guard(b);
+  b.createBlock(&branch.getDefaultRegion());
+  scf::YieldOp::create(b);
+  for (auto [rows, region] : llvm::zip_equal(heights, branch.getCaseRegions())) {
+    b.createBlock(&region);
+    emitTilesOfHeight(b, rows, highRows, depth, first, panelBase);
     scf::YieldOp::create(b);
-    for (auto [rows, region] : llvm::zip_equal(cases, branch.getCaseRegions())) {
-      b.createBlock(&region);
-      emitTileRow(b, rows, fullRows, b.add(fullRows, rows), depth, first,
-                  panelBase);
-      scf::YieldOp::create(b);
-    }
   }
 }
 
-/// All tiles of `rows` rows for the rows [firstRow, lastRow) of the task.
-void MatmulLowering::emitTileRow(LoopBuilder &b, int64_t rows, Value firstRow,
-                                 Value lastRow, Value depth, Value first,
-                                 Value panelBase) {
+/// Tiles of `rows` rows up to `highRows`, of one row less from there on, for
+/// all panels of the task: the panels are the outer loop, so that all rows use
+/// a panel while it is in the first-level cache.
+void MatmulLowering::emitTilesOfHeight(LoopBuilder &b, int64_t rows,
+                                       Value highRows, Value depth, Value first,
+                                       Value panelBase) {
   int64_t side = panelsFor(rows);
+  // Two tiles are at least half as high as the highest.
+  bool hasLower = rows > 1 && 2 * rows > tileRows;
   auto panelLoop = [&](Value begin, Value end, int64_t step) {
     b.loop(begin, end, step, [&](LoopBuilder &b, Value panel) {
-      b.loop(firstRow, lastRow, rows, [&](LoopBuilder &b, Value row) {
+      b.loop(b.index(0), highRows, rows, [&](LoopBuilder &b, Value row) {
         callTile(b, rows, step, row, panel, depth, first, panelBase);
+      });
+      if (!hasLower)
+        return;
+      b.loop(highRows, rowCount, rows - 1, [&](LoopBuilder &b, Value row) {
+        callTile(b, rows - 1, step, row, panel, depth, first, panelBase);
       });
     });
   };
@@ -383,7 +391,8 @@ void MatmulLowering::callTile(LoopBuilder &b, int64_t rows, int64_t side,
   int64_t sumStride = panelBlock * kPanelColumns;
   func::FuncOp tile = getRegisterTile(
       op->getParentOfType<ModuleOp>(),
-      RegisterTile{rows, side, compute, element, kBlock, sumStride});
+      RegisterTile{rows, side, compute, element, kBlock, sumStride,
+                   /*prefetch=*/2 * rows > tileRows});
   Value a0 = b.add(rowBase, b.mul(row, kBlock));
   Value p0 = b.add(panelBase, b.mul(panel, panelElements));
   Value c0 = b.add(b.add(sumBase, b.mul(row, sumStride)),

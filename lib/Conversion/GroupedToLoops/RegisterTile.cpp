@@ -34,9 +34,10 @@ static std::string typeName(Type type) {
 }
 
 static std::string tileName(const RegisterTile &tile) {
-  return llvm::formatv("moe_tile_{0}_{1}x{2}_a{3}_c{4}", typeName(tile.element),
-                       tile.rows, tile.panels * kPanelColumns, tile.rowStride,
-                       tile.tileStride)
+  return llvm::formatv("moe_tile_{0}_{1}x{2}_a{3}_c{4}{5}",
+                       typeName(tile.element), tile.rows,
+                       tile.panels * kPanelColumns, tile.rowStride,
+                       tile.tileStride, tile.prefetch ? "_prefetch" : "")
       .str();
 }
 
@@ -85,8 +86,9 @@ static void buildBody(LoopBuilder &b, func::FuncOp function,
       accumulators.push_back(b.select(first, zero, stored));
     }
   SmallVector<Value> panelStart{p0};
-  for (int64_t panel = 1; panel < tile.panels; ++panel)
+  for (int64_t panel = 1; panel <= tile.panels; ++panel)
     panelStart.push_back(b.add(panelStart.back(), panelStride));
+  Value ahead = panelStart.pop_back_val();
 
   accumulators = b.loop(
       b.index(0), depth, 1, accumulators,
@@ -94,9 +96,16 @@ static void buildBody(LoopBuilder &b, func::FuncOp function,
         SmallVector<Value> next(carried);
         Value panelOffset = body.mul(step, kPanelColumns * interleave);
         SmallVector<SmallVector<Value>> rows;
-        for (Value start : panelStart)
+        for (Value start : panelStart) {
           rows.push_back(
               loadPanelRow(body, p, body.add(start, panelOffset), tile));
+          if (!tile.prefetch)
+            continue;
+          memref::PrefetchOp::create(body, p, body.add(ahead, panelOffset),
+                                     /*isWrite=*/false, /*localityHint=*/2,
+                                     /*isDataCache=*/true);
+          ahead = body.add(ahead, panelStride);
+        }
         Value k = body.add(a0, body.mul(step, interleave));
         for (int64_t i = 0; i < interleave; ++i)
           for (int64_t row = 0; row < tile.rows; ++row) {

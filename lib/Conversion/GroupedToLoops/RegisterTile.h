@@ -25,6 +25,10 @@ struct RegisterTile {
   Type element;
   int64_t rowStride;
   int64_t tileStride;
+  /// Whether to prefetch the same rows of the panels that come next. Pays when
+  /// the multiplications take longer than the panels; with few rows the
+  /// processor's own prefetcher is ahead and more streams only disturb it.
+  bool prefetch;
 };
 
 /// The function of a register tile, made on first use and shared by the module:
