@@ -97,9 +97,9 @@ void moe_rt_rethrow(moe_context *ctx) {
     leave(session_of(ctx));
 }
 
-void moe_rt_check(moe_context *ctx, bool ok, int32_t site, int64_t found,
+void moe_rt_check(moe_context *ctx, uint8_t ok, int32_t site, int64_t found,
                   int64_t limit) {
-  if (ok)
+  if (ok & 1)
     return;
   moe_rt_record(ctx, site, found, limit);
   leave(session_of(ctx));

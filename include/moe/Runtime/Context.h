@@ -35,7 +35,6 @@
 #ifndef MOE_RUNTIME_CONTEXT_H
 #define MOE_RUNTIME_CONTEXT_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -85,8 +84,9 @@ void moe_rt_set_output(moe_context *ctx, int32_t output, void *data,
                        int32_t rank, const int64_t *shape);
 
 /* [serial] When `ok` is false, records the error of `site` and leaves main.
- * The site's message may contain {found} and {limit}. */
-void moe_rt_check(moe_context *ctx, bool ok, int32_t site, int64_t found,
+ * The site's message may contain {found} and {limit}. Only bit 0 of `ok` is
+ * looked at: compiled code may pass an i1 that is not extended. */
+void moe_rt_check(moe_context *ctx, uint8_t ok, int32_t site, int64_t found,
                   int64_t limit);
 
 /* [parallel] Records an error; only the run's first one is kept. */

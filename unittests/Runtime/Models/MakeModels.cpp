@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Plays the compiler's back end for DecoderModel.c and EchoModel.c: writes
+// Plays the compiler's back end for the hand-written models: writes
 // <folder>/<model>.weights and <folder>/<model>.c with the descriptor.
 //
 //===----------------------------------------------------------------------===//
@@ -99,10 +99,24 @@ static ModelDescriptor makeEcho() {
   return model;
 }
 
+static ModelDescriptor makeCounter() {
+  ModelDescriptor model;
+  model.name = "counter";
+  model.inputs = {{"input_ids", MOE_I64, {{-1, "batch"}, {-1, "seq"}}},
+                  {"past", MOE_F32, {{-1, "batch"}, {-1, "past"}}}};
+  model.outputs = {{"logits", MOE_F32, {{-1, "batch"}, {-1, "seq"}, {10, ""}}},
+                   {"present", MOE_F32, {{-1, "batch"}, {-1, "total"}}}};
+  model.caches = {{1, 1, 1}};
+  model.addSite("embed", "Gather",
+                "expects indices below {limit}, got {found}");
+  return model;
+}
+
 int main(int argc, char **argv) {
   if (argc != 2)
     fail("expects a folder");
   writeDescriptor(argv[1], makeDecoder(argv[1]));
   writeDescriptor(argv[1], makeEcho());
+  writeDescriptor(argv[1], makeCounter());
   return 0;
 }
