@@ -20,8 +20,10 @@
 #include "moe/Dialect/MoE/IR/MoE.h"
 #include "moe/Target/Weights/WeightFile.h"
 #include "moe/Target/Weights/WeightSources.h"
+#include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/DebugLog.h"
 #include "llvm/Support/MathExtras.h"
+#include "llvm/Support/Signals.h"
 
 #include <atomic>
 #include <mutex>
@@ -290,7 +292,7 @@ static LogicalResult collectSections(ModuleOp module, WeightSources &sources,
 LogicalResult moe::packWeights(ModuleOp module, StringRef path,
                                const PackOptions &options,
                                WeightFileIdentity &identity) {
-  WeightSources sources(module, options.sourceDir);
+  WeightSources sources(module, options.sourceDir, options.linkedDir);
   std::vector<Section> sections;
   if (failed(collectSections(module, sources, sections)))
     return failure();
@@ -299,6 +301,10 @@ LogicalResult moe::packWeights(ModuleOp module, StringRef path,
       WeightFileWriter::create(path.str(), error);
   if (!writer)
     return emitError(UnknownLoc::get(module.getContext())) << error;
+  // The writer removes it on every other way out.
+  std::string temporary = writer->getTemporaryPath();
+  llvm::sys::RemoveFileOnSignal(temporary);
+  llvm::scope_exit done([&] { llvm::sys::DontRemoveFileOnSignal(temporary); });
   for (Section &section : sections) {
     section.index = writer->addSection(
         SymbolTable::getSymbolName(section.symbol).str(), section.size);

@@ -46,7 +46,8 @@ void WeightSources::map(StringRef name, File &file) {
     return;
   }
   if (fs::real_path(directory.empty() ? "." : directory, folder) ||
-      !liesIn(real, folder)) {
+      (!liesIn(real, folder) &&
+       (linkedDirectory.empty() || !liesIn(real, linkedDirectory)))) {
     file.error = "lies outside of the model's folder";
     return;
   }

@@ -24,6 +24,8 @@ struct WeightFileIdentity;
 struct PackOptions {
   /// Folder that the weights' file names are relative to.
   StringRef sourceDir;
+  /// A second folder that links in `sourceDir` may lead to, if not empty.
+  StringRef linkedDir;
   /// 0: as many as the machine has, up to a few (packing is bound by memory).
   unsigned threads = 0;
   /// Called now and then, from any thread but one at a time.

@@ -34,8 +34,10 @@ struct WeightBytes {
 
 class WeightSources {
 public:
-  WeightSources(ModuleOp module, StringRef directory)
-      : symbols(module), directory(directory.str()) {}
+  /// Files lie in `directory`; links there may lead to `linkedDirectory`.
+  WeightSources(ModuleOp module, StringRef directory, StringRef linkedDirectory)
+      : symbols(module), directory(directory.str()),
+        linkedDirectory(linkedDirectory.str()) {}
 
   /// The elements of a `moe.weight` or `moe.weight_stack`; fails after a
   /// diagnostic at that symbol.
@@ -57,7 +59,7 @@ private:
   void map(StringRef name, File &file);
 
   SymbolTable symbols;
-  std::string directory;
+  std::string directory, linkedDirectory;
   llvm::StringMap<File> files;
 };
 

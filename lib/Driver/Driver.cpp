@@ -1,0 +1,535 @@
+//===- Driver.cpp - From a model file to a compiled model -----------------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe/Driver/Driver.h"
+
+#include "OutputFiles.h"
+#include "Progress.h"
+#include "mlir/IR/AsmState.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "moe/Dialect/MoE/IR/MoE.h"
+#include "moe/Driver/ModelInfo.h"
+#include "moe/InitAll.h"
+#include "moe/Target/CPU/CPUTarget.h"
+#include "moe/Target/CPU/Linker.h"
+#include "moe/Target/CPU/MachineCode.h"
+#include "moe/Target/Weights/PackWeights.h"
+#include "moe/Target/Weights/WeightFile.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/raw_ostream.h"
+#include "llvm/Target/TargetMachine.h"
+#ifdef MOE_ENABLE_ONNX
+#include "moe/Import/ONNX/Import.h"
+#endif
+
+using namespace mlir;
+using namespace mlir::moe;
+namespace fs = llvm::sys::fs;
+namespace path = llvm::sys::path;
+
+namespace {
+/// One compilation.
+class Compilation {
+public:
+  Compilation(const DriverOptions &options);
+  bool run();
+
+private:
+  LogicalResult load();
+  LogicalResult chooseTarget();
+  LogicalResult runPhases();
+  LogicalResult emit();
+
+  LogicalResult checkOptions();
+  LogicalResult importModel();
+  LogicalResult parseModule();
+  LogicalResult packModel(ModelDescriptor &descriptor);
+  LogicalResult writeMachineCode(llvm::Module &code,
+                                 llvm::TargetMachine &machine);
+  LogicalResult linkModel(const std::string &object);
+  LogicalResult writeDescription(const ModelDescriptor &descriptor);
+  LogicalResult writeModule(StringRef file);
+
+  /// Prints one line about the input or an output.
+  LogicalResult fail(const Twine &message);
+  void report(Diagnostic &diagnostic);
+  LogicalResult write(const std::string &file,
+                      llvm::function_ref<void(llvm::raw_pwrite_stream &)> body);
+
+  bool writesText() const {
+    return options.emit == EmitKind::LLVM || options.emit == EmitKind::Assembly;
+  }
+  StringRef suffix() const;
+  /// The last phase whose passes run.
+  Phase lastPhase() const;
+  std::string outputName(StringRef suffix) const {
+    return prefix + suffix.str();
+  }
+
+  DriverOptions options;
+  /// Output names without suffix; "-" for standard output.
+  std::string prefix, name;
+  DialectRegistry registry;
+  MLIRContext context;
+  OwningOpRef<ModuleOp> module;
+  Phase reached = Phase::Import;
+  OutputFiles files;
+  Progress progress;
+};
+} // namespace
+
+static DialectRegistry makeRegistry() {
+  DialectRegistry registry;
+  registerAllMoEDialects(registry);
+  return registry;
+}
+
+Compilation::Compilation(const DriverOptions &options)
+    : options(options), registry(makeRegistry()), context(registry) {
+  // A message is a line; the operation is found by its location.
+  context.printOpOnDiagnostic(false);
+  context.printStackTraceOnDiagnostic(false);
+}
+
+//===----------------------------------------------------------------------===//
+// Messages
+//===----------------------------------------------------------------------===//
+
+LogicalResult Compilation::fail(const Twine &message) {
+  progress.clearLine();
+  llvm::errs() << "moe-compile: error: " << message << "\n";
+  return failure();
+}
+
+/// "file:line:column", or just the file when nothing better is known.
+static std::string locationText(Location loc, StringRef input) {
+  std::string text;
+  loc->walk([&](Location inner) {
+    auto position = dyn_cast<FileLineColLoc>(inner);
+    if (!position)
+      return WalkResult::advance();
+    text = position.getFilename().str();
+    // Positions in binary files mean nothing.
+    if (position.getLine() > 0)
+      text += ":" + std::to_string(position.getLine()) + ":" +
+              std::to_string(position.getColumn());
+    return WalkResult::interrupt();
+  });
+  return text.empty() ? input.str() : text;
+}
+
+static void printLine(Diagnostic &diagnostic, StringRef kind, StringRef input) {
+  std::string text = diagnostic.str();
+  // Attributes and types may print over several lines.
+  for (char &c : text)
+    if (c == '\n' || c == '\r')
+      c = ' ';
+  llvm::errs() << locationText(diagnostic.getLocation(), input) << ": " << kind
+               << ": " << text << "\n";
+}
+
+void Compilation::report(Diagnostic &diagnostic) {
+  StringRef kind = "error";
+  if (diagnostic.getSeverity() == DiagnosticSeverity::Warning)
+    kind = "warning";
+  if (diagnostic.getSeverity() == DiagnosticSeverity::Remark) {
+    if (!options.remarks)
+      return;
+    kind = "remark";
+  }
+  progress.clearLine();
+  printLine(diagnostic, kind, options.input);
+  for (Diagnostic &note : diagnostic.getNotes())
+    printLine(note, "note", options.input);
+}
+
+LogicalResult
+Compilation::write(const std::string &file,
+                   llvm::function_ref<void(llvm::raw_pwrite_stream &)> body) {
+  std::string error;
+  if (!files.write(file, body, error))
+    return fail(error);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Options
+//===----------------------------------------------------------------------===//
+
+StringRef Compilation::suffix() const {
+  switch (options.emit) {
+  case EmitKind::MLIR:
+    return ".mlir";
+  case EmitKind::LLVM:
+    return ".ll";
+  case EmitKind::Assembly:
+    return ".s";
+  case EmitKind::Object:
+    return ".o";
+  case EmitKind::Library:
+    return ".so";
+  case EmitKind::Executable:
+    return "";
+  }
+  llvm_unreachable("all kinds are handled");
+}
+
+Phase Compilation::lastPhase() const {
+  Phase last = options.compileTo.value_or(Phase::Emit);
+  return options.emit == EmitKind::MLIR ? std::min(last, Phase::Lower) : last;
+}
+
+LogicalResult Compilation::checkOptions() {
+  StringRef extension = path::extension(options.input);
+  bool isText = extension == ".mlir" || options.input == "-";
+  if (options.compileFrom && !isText)
+    return fail("--compile-from expects MLIR text (.mlir), got '" +
+                options.input + "'");
+  if (options.compileFrom && *options.compileFrom > lastPhase())
+    return fail("--compile-from=" + stringifyPhase(*options.compileFrom) +
+                " comes after --compile-to=" + stringifyPhase(lastPhase()));
+  if (options.compileFrom == Phase::Emit)
+    return fail("--compile-from expects a phase before 'emit'");
+
+  StringRef output = options.output;
+  if (output == "-" && lastPhase() == Phase::Emit && !writesText())
+    return fail("only text can be written to standard output, not what "
+                "--emit asks for");
+  prefix = output.empty() ? path::stem(options.input).str() : output.str();
+  if (options.input == "-" && output.empty())
+    prefix = "model";
+  if (lastPhase() == Phase::Emit && !suffix().empty())
+    prefix = StringRef(prefix).ends_with(suffix())
+                 ? StringRef(prefix).drop_back(suffix().size()).str()
+                 : prefix;
+  name = path::filename(prefix).str();
+  if (name == "-")
+    name = path::stem(options.input).str();
+  if (name.empty() || name == "." || name == "..")
+    return fail("--output expects a file name, got '" + options.output + "'");
+  if (output == "-")
+    return success();
+  StringRef folder = path::parent_path(prefix);
+  if (!folder.empty() && !fs::is_directory(folder))
+    return fail("cannot write to '" + folder + "': no such folder");
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Input
+//===----------------------------------------------------------------------===//
+
+LogicalResult Compilation::importModel() {
+#ifdef MOE_ENABLE_ONNX
+  registerONNXImportDialects(registry);
+  context.appendDialectRegistry(registry);
+  module = importONNX(options.input, context);
+  return success(static_cast<bool>(module));
+#else
+  return fail("'" + options.input +
+              "': this compiler was built without support for ONNX");
+#endif
+}
+
+LogicalResult Compilation::parseModule() {
+  auto buffer = llvm::MemoryBuffer::getFileOrSTDIN(options.input,
+                                                   /*IsText=*/true);
+  if (!buffer) {
+    progress.clearLine();
+    llvm::errs() << options.input
+                 << ": error: cannot be opened: " << buffer.getError().message()
+                 << "\n";
+    return failure();
+  }
+  auto sources = std::make_shared<llvm::SourceMgr>();
+  sources->AddNewSourceBuffer(std::move(*buffer), llvm::SMLoc());
+  module = parseSourceFile<ModuleOp>(sources, ParserConfig(&context));
+  if (!module)
+    return failure();
+  // Relative to the text's own folder, for modules that are moved with their
+  // weights.
+  auto given = (*module)->getAttrOfType<StringAttr>(kSourceDirAttr);
+  SmallString<256> folder(
+      options.input == "-" ? StringRef() : path::parent_path(options.input));
+  if (given && path::is_absolute(given.getValue()))
+    folder = given.getValue();
+  else if (given)
+    path::append(folder, given.getValue());
+  fs::make_absolute(folder);
+  (*module)->setAttr(kSourceDirAttr, StringAttr::get(&context, folder));
+  return success();
+}
+
+LogicalResult Compilation::load() {
+  progress.begin("import");
+  if (fs::is_directory(options.input)) {
+    llvm::errs() << options.input << ": error: is a folder\n";
+    return failure();
+  }
+  bool isText =
+      path::extension(options.input) == ".mlir" || options.input == "-";
+  if (failed(isText ? parseModule() : importModel()))
+    return failure();
+  if (!options.sourceDir.empty()) {
+    SmallString<256> folder(options.sourceDir);
+    fs::make_absolute(folder);
+    (*module)->setAttr(kSourceDirAttr, StringAttr::get(&context, folder));
+  }
+  reached = options.compileFrom.value_or(Phase::Import);
+  return success();
+}
+
+LogicalResult Compilation::chooseTarget() {
+  std::optional<CPUOptions> recorded = readTarget(*module);
+  if (recorded && !options.targetGiven)
+    options.compile.cpu = *recorded;
+  std::string error;
+  if (!resolveCPUOptions(options.compile.cpu, error))
+    return fail(error);
+  recordTarget(*module, options.compile.cpu);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Phases
+//===----------------------------------------------------------------------===//
+
+/// With locations: they carry the names of the model's nodes, which messages
+/// and model.json need after the text has been read again.
+static void printModule(ModuleOp module, llvm::raw_ostream &os) {
+  OpPrintingFlags flags;
+  flags.enableDebugInfo(true, /*prettyForm=*/false);
+  module.print(os, flags);
+  os << "\n";
+}
+
+LogicalResult Compilation::writeModule(StringRef file) {
+  if (file == "-") {
+    printModule(*module, llvm::outs());
+    llvm::outs().flush();
+    return success();
+  }
+  return write(file.str(),
+               [&](llvm::raw_ostream &os) { printModule(*module, os); });
+}
+
+LogicalResult Compilation::runPhases() {
+  auto dump = [&](Phase phase) -> LogicalResult {
+    if (options.dumpPhases.empty())
+      return success();
+    SmallString<256> file(options.dumpPhases);
+    if (std::error_code ec = fs::create_directories(file))
+      return fail("cannot create folder '" + file + "': " + ec.message());
+    path::append(file, "0" + Twine(static_cast<unsigned>(phase) + 1) + "-" +
+                           stringifyPhase(phase) + ".mlir");
+    // Right away and not with the results: dumps are for looking at failures.
+    std::error_code ec;
+    llvm::raw_fd_ostream os(file, ec);
+    if (ec)
+      return fail("cannot write '" + file + "': " + ec.message());
+    printModule(*module, os);
+    return success();
+  };
+  if (reached == Phase::Import && failed(dump(Phase::Import)))
+    return failure();
+  for (const PhaseInfo &info : getPhases()) {
+    if (info.phase <= reached || info.phase > lastPhase() ||
+        info.phase == Phase::Emit)
+      continue;
+    progress.begin(info.name);
+    PassManager passes(&context);
+    buildPhase(info.phase, passes, options.compile);
+    if (failed(passes.run(*module)))
+      return failure();
+    reached = info.phase;
+    if (failed(dump(info.phase)))
+      return failure();
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Results
+//===----------------------------------------------------------------------===//
+
+LogicalResult Compilation::packModel(ModelDescriptor &descriptor) {
+  if (!hasWeightSections(*module) || prefix == "-")
+    return success();
+  progress.begin("weights");
+  PackOptions pack;
+  auto folder = (*module)->getAttrOfType<StringAttr>(kSourceDirAttr);
+  pack.sourceDir = folder ? folder.getValue() : StringRef();
+  // A model that is a link (as download caches have them) finds its data
+  // beside the link or beside what it points to.
+  SmallString<256> real;
+  if (options.input != "-" && !fs::real_path(options.input, real))
+    pack.linkedDir = path::parent_path(real);
+  pack.progress = [&](uint64_t done, uint64_t total) {
+    progress.update(done, total);
+  };
+  WeightFileIdentity identity;
+  if (failed(packWeights(*module, files.add(outputName(".weights")), pack,
+                         identity)))
+    return failure();
+  descriptor.weightsSize = identity.size;
+  descriptor.weightsHash = identity.hash;
+  return success();
+}
+
+LogicalResult Compilation::linkModel(const std::string &object) {
+  progress.begin("link");
+  LinkJob job;
+  job.triple = options.compile.cpu.triple;
+  job.executable = options.emit == EmitKind::Executable;
+  job.inputs = {object};
+  for (const char *archive : {"libMoEProgram.a", "libMoERuntime.a"}) {
+    if (!job.executable && archive == StringRef("libMoEProgram.a"))
+      continue;
+    std::string found = findProjectLibrary(archive);
+    if (found.empty())
+      return fail(Twine("cannot find ") + archive +
+                  " in the lib folder beside this program's");
+    job.inputs.push_back(found);
+  }
+  job.soname = name + ".so";
+  job.exports = {"moe_get_api", entryPrefix(name) + "_get_api"};
+  std::string file = outputName(suffix());
+  job.output = files.add(file);
+  std::string error;
+  if (!link(job, error))
+    return fail("cannot link '" + file + "': " + error);
+  return success();
+}
+
+LogicalResult Compilation::writeMachineCode(llvm::Module &code,
+                                            llvm::TargetMachine &machine) {
+  std::string file = outputName(suffix());
+  if (writesText()) {
+    auto print = [&](llvm::raw_pwrite_stream &os) {
+      if (options.emit == EmitKind::LLVM)
+        code.print(os, nullptr);
+      else
+        emitMachineCode(code, machine, /*assembly=*/true, os);
+    };
+    if (prefix != "-")
+      return write(file, print);
+    SmallVector<char, 0> text;
+    llvm::raw_svector_ostream os(text);
+    print(os);
+    llvm::outs() << os.str();
+    llvm::outs().flush();
+    return success();
+  }
+  if (options.emit == EmitKind::Object)
+    return write(file, [&](llvm::raw_pwrite_stream &os) {
+      emitMachineCode(code, machine, /*assembly=*/false, os);
+    });
+  // The object of a linked model is not among the results: never committed.
+  OutputFiles intermediate;
+  std::string object, error;
+  if (!intermediate.write(
+          file + ".o",
+          [&](llvm::raw_pwrite_stream &os) {
+            emitMachineCode(code, machine, /*assembly=*/false, os);
+          },
+          error, &object))
+    return fail(error);
+  return linkModel(object);
+}
+
+LogicalResult Compilation::writeDescription(const ModelDescriptor &descriptor) {
+  if (writesText())
+    return success();
+  if (failed(write(outputName(".json"), [&](llvm::raw_ostream &os) {
+        writeJSON(*module, descriptor, options.compile.cpu, os);
+      })))
+    return failure();
+  if (options.emit == EmitKind::Executable)
+    return success();
+  return write(outputName(".h"),
+               [&](llvm::raw_ostream &os) { writeHeader(descriptor, os); });
+}
+
+LogicalResult Compilation::emit() {
+  ModelDescriptor descriptor;
+  descriptor.name = name;
+  if (failed(describeModel(*module, descriptor)))
+    return failure();
+  std::string error;
+  std::unique_ptr<llvm::TargetMachine> machine =
+      createTargetMachine(options.compile.cpu, error);
+  if (!machine)
+    return fail(error);
+  descriptor.cpuFeatures = requiredFeatures(*machine);
+  descriptor.metadata = {{"compiler", compilerVersion().str()},
+                         {"target", options.compile.cpu.triple},
+                         {"cpu", options.compile.cpu.cpu}};
+  // The weights before the code, which names them by their hash.
+  if (failed(packModel(descriptor)) || failed(writeDescription(descriptor)))
+    return failure();
+  for (Operation &op : llvm::make_early_inc_range(*module->getBody()))
+    if (isa<WeightSymbolOpInterface>(op))
+      op.erase();
+
+  progress.begin("translate");
+  llvm::LLVMContext llvmContext;
+  std::vector<uint8_t> bytes = descriptor.serialize();
+  std::string entry = entryPrefix(name);
+  std::unique_ptr<llvm::Module> code =
+      translateModel(*module, {entry, bytes}, *machine, llvmContext);
+  if (!code)
+    return failure();
+  progress.begin("optimize");
+  optimizeModel(*code, *machine);
+  progress.begin("codegen");
+  return writeMachineCode(*code, *machine);
+}
+
+bool Compilation::run() {
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+    report(diagnostic);
+    return success();
+  });
+  if (failed(checkOptions()) || failed(load()) || failed(chooseTarget()) ||
+      failed(runPhases()))
+    return false;
+  if (lastPhase() == Phase::Emit) {
+    if (failed(emit()))
+      return false;
+  } else {
+    bool toFile = options.emit == EmitKind::MLIR && !options.compileTo &&
+                  options.output.empty();
+    std::string file = !options.output.empty() ? options.output
+                       : toFile                ? outputName(".mlir")
+                                               : "-";
+    if (failed(writeModule(file)))
+      return false;
+  }
+  progress.begin("rename");
+  std::string error;
+  if (!files.commit(error)) {
+    (void)fail(error);
+    return false;
+  }
+  progress.finish();
+  if (options.time)
+    progress.printTimes(llvm::errs());
+  return true;
+}
+
+bool moe::compileModel(const DriverOptions &options) {
+  return Compilation(options).run();
+}

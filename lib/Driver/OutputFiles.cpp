@@ -1,0 +1,76 @@
+//===- OutputFiles.cpp - Results that appear together ---------------------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "OutputFiles.h"
+
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Process.h"
+#include "llvm/Support/Signals.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace mlir::moe;
+namespace fs = llvm::sys::fs;
+
+OutputFiles::~OutputFiles() {
+  for (const Staged &file : staged) {
+    fs::remove(file.temporary);
+    llvm::sys::DontRemoveFileOnSignal(file.temporary);
+  }
+}
+
+std::string OutputFiles::add(const std::string &path) {
+  std::string temporary =
+      path + ".tmp-" + std::to_string(llvm::sys::Process::getProcessId());
+  llvm::sys::RemoveFileOnSignal(temporary);
+  staged.push_back({path, temporary});
+  return temporary;
+}
+
+bool OutputFiles::write(
+    const std::string &path,
+    llvm::function_ref<void(llvm::raw_pwrite_stream &)> body,
+    std::string &error, std::string *name) {
+  std::string temporary = add(path);
+  if (name)
+    *name = temporary;
+  std::error_code ec;
+  llvm::raw_fd_ostream out(temporary, ec);
+  if (!ec) {
+    body(out);
+    out.close();
+    ec = out.error();
+    out.clear_error();
+  }
+  if (!ec)
+    return true;
+  error = "cannot write '" + path + "': " + ec.message();
+  return false;
+}
+
+bool OutputFiles::commit(std::string &error) {
+  // What can fail without having changed anything comes first.
+  for (const Staged &file : staged)
+    if (fs::is_directory(file.path)) {
+      error = "cannot write '" + file.path + "': it is a folder";
+      return false;
+    }
+  for (size_t i = 0; i < staged.size(); ++i) {
+    std::error_code ec = fs::rename(staged[i].temporary, staged[i].path);
+    if (!ec) {
+      llvm::sys::DontRemoveFileOnSignal(staged[i].temporary);
+      continue;
+    }
+    // A part of a model is worse than none.
+    for (size_t done = 0; done < i; ++done)
+      fs::remove(staged[done].path);
+    error = "cannot write '" + staged[i].path + "': " + ec.message();
+    return false;
+  }
+  staged.clear();
+  return true;
+}
