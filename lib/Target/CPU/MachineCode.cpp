@@ -10,6 +10,7 @@
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 #include "mlir/Target/LLVMIR/Dialect/All.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/IR/IRBuilder.h"
@@ -51,6 +52,26 @@ static void addDescriptor(llvm::Module &module, ArrayRef<uint8_t> bytes) {
   global->setVisibility(llvm::GlobalValue::HiddenVisibility);
 }
 
+/// Removes the project's own attributes, which the translation would warn of.
+static void dropAttributes(ModuleOp module) {
+  auto ours = [](DictionaryAttr attributes) {
+    SmallVector<StringAttr> names;
+    if (attributes)
+      for (NamedAttribute attribute : attributes)
+        if (attribute.getName().getValue().starts_with("moe."))
+          names.push_back(attribute.getName());
+    return names;
+  };
+  for (auto function : module.getOps<FunctionOpInterface>()) {
+    for (unsigned i = 0, e = function.getNumArguments(); i != e; ++i)
+      for (StringAttr name : ours(function.getArgAttrDict(i)))
+        function.removeArgAttr(i, name);
+    for (unsigned i = 0, e = function.getNumResults(); i != e; ++i)
+      for (StringAttr name : ours(function.getResultAttrDict(i)))
+        function.removeResultAttr(i, name);
+  }
+}
+
 /// Code is called by the runtime through `moe_compiled_main` alone, so all
 /// other definitions may be inlined away; nothing unwinds.
 static void finishFunctions(llvm::Module &module) {
@@ -85,6 +106,7 @@ std::unique_ptr<llvm::Module> moe::translateModel(ModuleOp module,
   registerAllToLLVMIRTranslations(registry);
   module.getContext()->appendDialectRegistry(registry);
 
+  dropAttributes(module);
   // Before the translation, because that of omp asks the target for sizes.
   llvm::DataLayout layout = machine.createDataLayout();
   Builder b(module.getContext());
