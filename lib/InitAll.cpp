@@ -17,6 +17,7 @@
 #include "moe/Conversion/GroupedToLoops/Passes.h"
 #include "moe/Conversion/MoEToGrouped/Passes.h"
 #include "moe/Conversion/MoEToRuntime/Passes.h"
+#include "moe/Conversion/ONNXToMoE/Passes.h"
 #include "moe/Dialect/Grouped/IR/Grouped.h"
 #include "moe/Dialect/Grouped/Transforms/Passes.h"
 #include "moe/Dialect/MoE/IR/MoE.h"
@@ -38,6 +39,7 @@ void moe::registerAllMoEDialects(DialectRegistry &registry) {
 void moe::registerAllMoEPasses() {
   registerAllPasses();
   registerMoEPasses();
+  registerONNXToMoEPasses();
   registerMoEWeightsPasses();
   registerMoEToGroupedPasses();
   registerMoEToRuntimePasses();

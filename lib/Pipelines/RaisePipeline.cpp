@@ -9,7 +9,12 @@
 #include "moe/Pipelines/Pipelines.h"
 
 #include "mlir/Pass/PassManager.h"
+#include "moe/Conversion/ONNXToMoE/Passes.h"
 
 using namespace mlir;
 
-void moe::buildRaisePipeline(OpPassManager &pm) {}
+void moe::buildRaisePipeline(OpPassManager &pm) {
+  // First of all: sparse layers are found by the ONNX nodes that exporters take
+  // them apart into, which no longer exist once each node has its own meaning.
+  pm.addPass(createONNXRecognizeMoE());
+}

@@ -1,0 +1,42 @@
+//===- Passes.td - from onnx to moe and linalg -------------*- tablegen -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_CONVERSION_ONNXTOMOE_PASSES_TD
+#define MOE_CONVERSION_ONNXTOMOE_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def ONNXRecognizeMoE : Pass<"onnx-recognize-moe", "::mlir::ModuleOp"> {
+  let summary = "Find the sparse layers of an ONNX graph and write them as moe operations";
+  let description = [{
+    Replaces each block of experts by one `moe.route`, `moe.dispatch`, a
+    `moe.grouped_matmul` per layer with its activation as epilogue, and
+    `moe.combine`. All other nodes stay, the router's projection among them.
+
+    | part | forms |
+    |---|---|
+    | router | softmax or sigmoid, then top-k, with or without renormalisation, epsilon and scale; top-k, then softmax |
+    | experts | stacked weights gathered per row and multiplied as a batch (`[E, N, K]` or `[E, K, N]`, gate and up fused as halves, interleaved or separate, biases, any activation that works element by element) |
+    | whole block | `com.microsoft.MoE` |
+
+    Names and metadata play no part, and nothing but exactly these computations
+    is replaced. A block whose selection of experts is found but that does not
+    match keeps its plain operators, and a remark names the node at which
+    recognition stopped and the reason. A `com.microsoft.MoE` has no plain
+    operators: what is not supported there is an error.
+
+    Results may differ from the exported graph in rounding only: sums and
+    activations of 16-bit models are computed in f32 and rounded once.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::math::MathDialect", "::mlir::moe::MoEDialect",
+    "::mlir::tensor::TensorDialect"];
+}
+
+#endif // MOE_CONVERSION_ONNXTOMOE_PASSES_TD

@@ -1,0 +1,47 @@
+//===- ExpertWeights.h - weights of experts in canonical form - -*- C++ -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_LIB_CONVERSION_ONNXTOMOE_EXPERTWEIGHTS_H
+#define MOE_LIB_CONVERSION_ONNXTOMOE_EXPERTWEIGHTS_H
+
+#include "moe/Conversion/ONNXToMoE/WeightViews.h"
+
+namespace mlir::moe {
+
+/// One range of a dimension.
+struct StridedRange {
+  int64_t begin = 0, size = 0, step = 1;
+};
+
+/// Brings stacked weights, wherever they come from, to the form that
+/// moe.grouped_matmul takes. A `moe.weight` becomes a view of the same bytes, a
+/// small constant another constant; only a weight that the program computes or
+/// is given gets sliced when it runs.
+class ExpertWeights {
+public:
+  explicit ExpertWeights(ModuleOp module) : symbols(module) {}
+
+  /// `[E, range, K]` of a weight `[E, N, K]`, or of `[E, K, N]` when
+  /// `inputMajor`.
+  Value matrix(OpBuilder &builder, Location loc, Value weight, bool inputMajor,
+               StridedRange range);
+  /// `[E, range]` of a bias `[E, N]`.
+  Value bias(OpBuilder &builder, Location loc, Value bias, StridedRange range);
+
+private:
+  /// `value` restricted to `range` in dimension `dim`, then, for matrices,
+  /// transposed.
+  Value take(OpBuilder &builder, Location loc, Value value, int64_t dim,
+             StridedRange range, bool transpose);
+
+  WeightSymbols symbols;
+};
+
+} // namespace mlir::moe
+
+#endif // MOE_LIB_CONVERSION_ONNXTOMOE_EXPERTWEIGHTS_H

@@ -1,0 +1,237 @@
+//===- MoEBlock.cpp - a recognised block of experts -----------------------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "MoEBlock.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Builders.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+//===----------------------------------------------------------------------===//
+// Checks
+//===----------------------------------------------------------------------===//
+
+static RankedTensorType staticType(Value value, int64_t rank) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type && type.getRank() == rank && type.hasStaticShape()
+             ? type
+             : RankedTensorType();
+}
+
+static bool inside(int64_t begin, int64_t size, int64_t step, int64_t extent) {
+  return begin >= 0 && size > 0 && step > 0 &&
+         begin + (size - 1) * step < extent;
+}
+
+/// One linear map, whose input has `width` elements per row (-1: not known).
+static LogicalResult checkLinear(const RowExpr *linear, const MoEBlock &block,
+                                 int64_t width, Rejection &rejection) {
+  auto weight = staticType(linear->weight, 3);
+  if (!weight)
+    return rejection.at(linear->origin,
+                        "expects expert weights of a static shape [E, N, K]");
+  int64_t n = weight.getDimSize(linear->inputMajor ? 2 : 1);
+  int64_t k = weight.getDimSize(linear->inputMajor ? 1 : 2);
+  if (weight.getDimSize(0) != block.route.experts)
+    return rejection.at(linear->origin,
+                        "expects weights of as many experts as the router "
+                        "scores, found " +
+                            Twine(weight.getDimSize(0)) + " and " +
+                            Twine(block.route.experts));
+  if (!inside(linear->begin, linear->size, linear->step, n))
+    return rejection.at(linear->origin, "expects a part of the weight's rows");
+  if (width >= 0 && width != k)
+    return rejection.at(linear->origin, "expects an input of " + Twine(k) +
+                                            " elements, found " + Twine(width));
+  if (weight.getElementType() != elementTypeOf(block.tokens))
+    return rejection.at(linear->origin,
+                        "expects weights of the tokens' element type");
+  if (!linear->bias)
+    return success();
+  auto bias = staticType(linear->bias, 2);
+  if (!bias || bias.getDimSize(0) != block.route.experts ||
+      !inside(linear->biasBegin, linear->size, linear->biasStep,
+              bias.getDimSize(1)))
+    return rejection.at(linear->origin, "expects a bias of shape [E, N]");
+  if (bias.getElementType() != weight.getElementType())
+    return rejection.at(linear->origin,
+                        "expects a bias of the weight's element type");
+  return success();
+}
+
+LogicalResult moe::checkBlock(const MoEBlock &block, Rejection &rejection) {
+  auto tokens = dyn_cast<RankedTensorType>(block.tokens.getType());
+  if (!tokens || tokens.getRank() != 2 ||
+      !isa<FloatType>(tokens.getElementType()))
+    return rejection.at(block.tokens.getDefiningOp(),
+                        "expects tokens of rank 2 with float elements");
+  // From the last layer to the first.
+  for (const RowExpr *layer = block.output; layer;) {
+    bool any = false;
+    const RowExpr *input = nullptr;
+    int64_t size = 0;
+    LogicalResult result = success();
+    forEachLinear(layer, [&](const RowExpr *linear) {
+      if (failed(result))
+        return;
+      if (any && (linear->input != input || linear->size != size)) {
+        result = rejection.at(linear->origin,
+                              "expects the projections of a layer to have one "
+                              "input and one width");
+        return;
+      }
+      any = true;
+      input = linear->input;
+      size = linear->size;
+      int64_t width =
+          input ? input->width()
+                : (tokens.isDynamicDim(1) ? -1 : tokens.getDimSize(1));
+      result = checkLinear(linear, block, width, rejection);
+    });
+    if (failed(result))
+      return failure();
+    if (!any)
+      return rejection.at(nullptr, "expects at least one projection");
+    layer = input;
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Emission
+//===----------------------------------------------------------------------===//
+
+/// Weights of one layer without repetition.
+static SmallVector<const RowExpr *> linearsOf(const RowExpr *layer) {
+  SmallVector<const RowExpr *> linears;
+  forEachLinear(layer,
+                [&](const RowExpr *linear) { linears.push_back(linear); });
+  return linears;
+}
+
+static Value castTo(OpBuilder &b, Location loc, Value value,
+                    RankedTensorType type) {
+  return value.getType() == type
+             ? value
+             : tensor::CastOp::create(b, loc, type, value).getResult();
+}
+
+/// Some weights of a layer may have a bias and others none, but the operation
+/// wants one for each: those get zeros.
+static Value zeroBias(OpBuilder &b, Location loc, int64_t experts, int64_t size,
+                      Type type) {
+  auto tensorType = RankedTensorType::get({experts, size}, type);
+  return arith::ConstantOp::create(b, loc,
+                                   cast<TypedAttr>(b.getZeroAttr(tensorType)));
+}
+
+/// The rows of one layer.
+static Value emitLayer(OpBuilder &b, Location loc, const RowExpr *layer,
+                       Value rows, Value sizes, int64_t experts,
+                       Type elementType, ExpertWeights &weights) {
+  SmallVector<const RowExpr *> linears = linearsOf(layer);
+  bool anyBias = llvm::any_of(
+      linears, [](const RowExpr *linear) { return bool(linear->bias); });
+  SmallVector<Value> matrices, biases;
+  for (const RowExpr *linear : linears) {
+    matrices.push_back(
+        weights.matrix(b, loc, linear->weight, linear->inputMajor,
+                       {linear->begin, linear->size, linear->step}));
+    if (linear->bias)
+      biases.push_back(
+          weights.bias(b, loc, linear->bias,
+                       {linear->biasBegin, linear->size, linear->biasStep}));
+    else if (anyBias)
+      biases.push_back(zeroBias(b, loc, experts, linear->size,
+                                elementTypeOf(matrices.back())));
+  }
+  auto type = RankedTensorType::get({ShapedType::kDynamic, linears[0]->size},
+                                    elementType);
+  auto matmul = GroupedMatmulOp::create(b, loc, type, rows, sizes, matrices,
+                                        biases, /*extras=*/ValueRange());
+  if (layer->kind == RowExpr::Linear)
+    return matmul;
+  Type compute = elementType.isF64() ? elementType : b.getF32Type();
+  OpBuilder::InsertionGuard guard(b);
+  Block *body = b.createBlock(&matmul.getEpilogue(), {},
+                              SmallVector<Type>(linears.size(), compute),
+                              SmallVector<Location>(linears.size(), loc));
+  Value result = emitScalar(b, loc, compute, layer, [&](const RowExpr *linear) {
+    return body->getArgument(llvm::find(linears, linear) - linears.begin());
+  });
+  YieldOp::create(b, loc, result);
+  return matmul;
+}
+
+static RouteOp emitRoute(OpBuilder &b, Location loc,
+                         const RouteRecipe &recipe) {
+  auto given = cast<RankedTensorType>(recipe.logits.getType());
+  int64_t tokens = given.getDimSize(0);
+  Type type = given.getElementType();
+  Value logits = castTo(b, loc, recipe.logits,
+                        RankedTensorType::get({tokens, recipe.experts}, type));
+  auto weightsType = RankedTensorType::get({tokens, recipe.k}, type);
+  auto expertsType = RankedTensorType::get({tokens, recipe.k}, b.getI32Type());
+  OperationState state(loc, RouteOp::getOperationName());
+  state.addOperands(logits);
+  if (recipe.bias)
+    state.addOperands(recipe.bias);
+  state.addTypes({weightsType, expertsType});
+  RouteOp::Properties &properties =
+      state.getOrAddProperties<RouteOp::Properties>();
+  MLIRContext *context = b.getContext();
+  properties.setK(b.getI64IntegerAttr(recipe.k));
+  properties.setScore(ScoreFunctionAttr::get(context, recipe.score));
+  properties.setPosition(ScorePositionAttr::get(context, recipe.position));
+  if (recipe.renormalize)
+    properties.setRenormalize(b.getUnitAttr());
+  if (recipe.renormalizeEpsilon != 0)
+    properties.setRenormalizeEpsilon(
+        b.getF32FloatAttr(recipe.renormalizeEpsilon));
+  if (recipe.scale != 1)
+    properties.setScale(b.getF32FloatAttr(recipe.scale));
+  return cast<RouteOp>(b.create(state));
+}
+
+Value moe::emitBlock(OpBuilder &b, Location loc, const MoEBlock &block,
+                     ExpertWeights &weights) {
+  RouteOp route = emitRoute(b, loc, block.route);
+
+  // The first layer says how wide a token is.
+  SmallVector<const RowExpr *> layers;
+  for (const RowExpr *layer = block.output; layer;
+       layer = linearsOf(layer)[0]->input)
+    layers.push_back(layer);
+  const RowExpr *first = linearsOf(layers.back())[0];
+  auto given = cast<RankedTensorType>(block.tokens.getType());
+  int64_t hidden = cast<RankedTensorType>(first->weight.getType())
+                       .getDimSize(first->inputMajor ? 1 : 2);
+  Type elementType = given.getElementType();
+  auto tokensType =
+      RankedTensorType::get({given.getDimSize(0), hidden}, elementType);
+  Value tokens = castTo(b, loc, block.tokens, tokensType);
+
+  int64_t experts = block.route.experts;
+  auto dispatch = DispatchOp::create(
+      b, loc,
+      RankedTensorType::get({ShapedType::kDynamic, hidden}, elementType),
+      RankedTensorType::get({experts}, b.getI64Type()),
+      route.getExperts().getType(), tokens, route.getExperts());
+  Value rows = dispatch.getRows();
+  for (const RowExpr *layer : llvm::reverse(layers))
+    rows = emitLayer(b, loc, layer, rows, dispatch.getGroupSizes(), experts,
+                     layer == block.output ? block.resultType : elementType,
+                     weights);
+  auto resultType = RankedTensorType::get(
+      {given.getDimSize(0), block.output->width()}, block.resultType);
+  return CombineOp::create(b, loc, resultType, rows, route.getWeights(),
+                           dispatch.getRowMap());
+}

@@ -1,0 +1,54 @@
+//===- MoEBlock.h - a recognised block of experts ------------- -*- C++ -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// What every recogniser produces and one emitter consumes.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_LIB_CONVERSION_ONNXTOMOE_MOEBLOCK_H
+#define MOE_LIB_CONVERSION_ONNXTOMOE_MOEBLOCK_H
+
+#include "ExpertWeights.h"
+#include "RowExpr.h"
+
+namespace mlir::moe {
+
+/// The recipe of a moe.route.
+struct RouteRecipe {
+  Value logits; // [T, E]
+  Value bias;   // [E], optional
+  int64_t experts = 0;
+  int64_t k = 0;
+  ScoreFunction score = ScoreFunction::None;
+  ScorePosition position = ScorePosition::BeforeSelection;
+  bool renormalize = false;
+  float renormalizeEpsilon = 0;
+  float scale = 1;
+};
+
+struct MoEBlock {
+  Value tokens; // [T, H]
+  RouteRecipe route;
+  /// What an expert computes for a token's row.
+  const RowExpr *output = nullptr;
+  /// Element type of the result [T, N].
+  Type resultType;
+};
+
+/// Whether moe.grouped_matmul can express the experts of `block`: one input per
+/// layer, sizes and element types that agree, static weights.
+LogicalResult checkBlock(const MoEBlock &block, Rejection &rejection);
+
+/// Writes route, dispatch, grouped matmuls and combine of a block that
+/// `checkBlock` accepts; returns the result [T, N].
+Value emitBlock(OpBuilder &builder, Location loc, const MoEBlock &block,
+                ExpertWeights &weights);
+
+} // namespace mlir::moe
+
+#endif // MOE_LIB_CONVERSION_ONNXTOMOE_MOEBLOCK_H

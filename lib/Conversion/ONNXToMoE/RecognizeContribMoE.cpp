@@ -1,0 +1,240 @@
+//===- RecognizeContribMoE.cpp - com.microsoft.MoE ------------------------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A whole block in one node. `router_probs` are logits: the softmax over all
+// experts is part of the operator; with normalize_routing_weights the chosen
+// probabilities are divided by their sum. With FC1, FC2, FC3 and activation f
+//
+//   y = FC2 f(FC1 x)                 two matrices
+//   y = FC2 (f(FC1 x) * FC3 x)       three matrices
+//
+// and for swiglu, with gate g and linear part l, which are FC1 x and FC3 x
+// (swiglu_fusion = 0), or the even and odd (1), or the first and second (2)
+// halves of FC1 x:
+//
+//   G * sigmoid(alpha * G) * (L + beta),  G = min(g, limit),
+//   L = min(max(l, -limit), limit)
+//
+// Of two equal probabilities the lower expert comes first.
+//
+//===----------------------------------------------------------------------===//
+
+#include "RecognizeForms.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Builders.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+using mlir::onnx::NodeOp;
+
+namespace {
+struct ContribMoE {
+  NodeOp node;
+  RowExprPool &pool;
+  Rejection rejection = {};
+
+  LogicalResult reject(const Twine &why) { return rejection.at(node, why); }
+
+  const RowExpr *linear(Value weight, Value bias, const RowExpr *input,
+                        int64_t begin, int64_t size, int64_t step) {
+    RowExpr expr;
+    expr.kind = RowExpr::Linear;
+    expr.weight = weight;
+    expr.bias = bias;
+    expr.begin = expr.biasBegin = begin;
+    expr.step = expr.biasStep = step;
+    expr.size = size;
+    expr.input = input;
+    expr.origin = node;
+    return pool.add(std::move(expr));
+  }
+
+  FailureOr<const RowExpr *> hidden(int64_t inter);
+  const RowExpr *swiglu(const RowExpr *gate, const RowExpr *line);
+  FailureOr<MoEBlock> block();
+};
+} // namespace
+
+const RowExpr *ContribMoE::swiglu(const RowExpr *gate, const RowExpr *line) {
+  if (auto limit = node.getF32("swiglu_limit")) {
+    const RowExpr *high = pool.scalar(*limit), *low = pool.scalar(-*limit);
+    gate = pool.apply(RowFunction::Min, {gate, high});
+    line = pool.apply(RowFunction::Min,
+                      {pool.apply(RowFunction::Max, {line, low}), high});
+  }
+  if (float beta = node.getF32("activation_beta", 0); beta != 0)
+    line = pool.apply(RowFunction::Add, {line, pool.scalar(beta)});
+  return pool.apply(
+      RowFunction::Mul,
+      {pool.sigmoidGated(gate, node.getF32("activation_alpha", 1)), line});
+}
+
+/// What FC2 reads: `inter` elements per row.
+FailureOr<const RowExpr *> ContribMoE::hidden(int64_t inter) {
+  StringRef activation = node.getString("activation_type", "relu");
+  int64_t fusion = node.getI64("swiglu_fusion", 0);
+  Value w1 = node.input(2), b1 = node.input(3), w3 = node.input(6),
+        b3 = node.input(7);
+  int64_t rows = cast<RankedTensorType>(w1.getType()).getDimSize(1);
+  bool fused = activation == "swiglu" && fusion != 0;
+  if (b3 && !w3)
+    return reject("expects no bias of FC3 without its weight");
+  if (fused && w3)
+    return reject("expects no FC3 with swiglu_fusion = " + Twine(fusion));
+  if (fusion < 0 || fusion > 2)
+    return reject("expects swiglu_fusion to be 0, 1 or 2, found " +
+                  Twine(fusion));
+  if (rows != (fused ? 2 * inter : inter))
+    return reject("expects FC1 of " + Twine(fused ? 2 * inter : inter) +
+                  " rows per expert for FC2 of " + Twine(inter) +
+                  " columns, found " + Twine(rows));
+  if (fused) {
+    bool interleaved = fusion == 1;
+    int64_t step = interleaved ? 2 : 1;
+    return swiglu(
+        linear(w1, b1, nullptr, 0, inter, step),
+        linear(w1, b1, nullptr, interleaved ? 1 : inter, inter, step));
+  }
+  const RowExpr *first = linear(w1, b1, nullptr, 0, inter, 1);
+  const RowExpr *third = w3 ? linear(w3, b3, nullptr, 0, inter, 1) : nullptr;
+  if (activation == "swiglu") {
+    if (!third)
+      return reject("expects FC3 for swiglu with swiglu_fusion = 0");
+    return swiglu(first, third);
+  }
+  const RowExpr *result = nullptr;
+  if (activation == "relu")
+    result = pool.relu(first);
+  else if (activation == "gelu")
+    result = pool.geluErf(first);
+  else if (activation == "silu")
+    result = pool.sigmoidGated(first);
+  else if (activation == "identity")
+    result = first;
+  else
+    return reject("expects activation_type relu, gelu, silu, swiglu or "
+                  "identity, found '" +
+                  activation + "'");
+  return third ? pool.apply(RowFunction::Mul, {result, third}) : result;
+}
+
+FailureOr<MoEBlock> ContribMoE::block() {
+  for (unsigned i : {0u, 1u, 2u, 4u})
+    if (!node.input(i))
+      return reject("expects input " + Twine(i));
+  if (node.getI64("use_sparse_mixer", 0) != 0)
+    return reject("attribute use_sparse_mixer = 1 is not supported");
+  auto x = dyn_cast<RankedTensorType>(node.input(0).getType());
+  if (!x || (x.getRank() != 2 && x.getRank() != 3))
+    return reject("expects an input of rank 2 or 3");
+  if (rankOf(node.input(1)) != 2)
+    return reject("expects router_probs of rank 2");
+  auto fc1 = dyn_cast<RankedTensorType>(node.input(2).getType());
+  auto fc2 = dyn_cast<RankedTensorType>(node.input(4).getType());
+  if (!fc1 || !fc2 || fc1.getRank() != 3 || fc2.getRank() != 3 ||
+      !fc1.hasStaticShape() || !fc2.hasStaticShape())
+    return reject("expects weights of a static shape [E, N, K]");
+
+  MoEBlock block;
+  block.tokens = node.input(0);
+  block.resultType = x.getElementType();
+  RouteRecipe &route = block.route;
+  route.logits = node.input(1);
+  route.experts = fc1.getDimSize(0);
+  route.k = node.getI64("k", 1);
+  route.score = ScoreFunction::Softmax;
+  route.renormalize = node.getI64("normalize_routing_weights", 0) != 0;
+  SymbolicDim scored = dimOf(route.logits, 1);
+  if (scored.constant && *scored.constant != route.experts)
+    return reject("expects router_probs of " + Twine(route.experts) +
+                  " experts, found " + Twine(*scored.constant));
+  if (route.k < 1 || route.k > route.experts)
+    return reject("expects k to be at least 1 and at most the number of "
+                  "experts, found " +
+                  Twine(route.k) + " for " + Twine(route.experts));
+  int64_t inter = fc2.getDimSize(2);
+  FailureOr<const RowExpr *> input = hidden(inter);
+  if (failed(input))
+    return failure();
+  block.output =
+      linear(node.input(4), node.input(5), *input, 0, fc2.getDimSize(1), 1);
+  return block;
+}
+
+/// `flat` [T, H] behind a check that the router has as many rows.
+static void checkTokens(OpBuilder &b, NodeOp node, Value flat, Value logits) {
+  Location loc = node.getLoc();
+  Value x = node.input(0);
+  SymbolicDim given =
+      rankOf(x) == 2 ? dimOf(x, 0) : SymbolicDim::of(x, SymbolicDim::kLeading);
+  auto type = cast<RankedTensorType>(flat.getType());
+  if (!type.isDynamicDim(0))
+    given = SymbolicDim::of(type.getDimSize(0));
+  if (dimOf(logits, 0) == given)
+    return;
+  Value required = tensor::DimOp::create(b, loc, flat, 0);
+  Value found = tensor::DimOp::create(b, loc, logits, 0);
+  Value equal =
+      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, found, required);
+  auto asI64 = [&](Value value) {
+    return arith::IndexCastOp::create(b, loc, b.getI64Type(), value);
+  };
+  CheckOp::create(
+      b, loc, equal, asI64(found), asI64(required),
+      b.getStringAttr(node.describe()),
+      b.getStringAttr("expects router_probs with one row per token"));
+}
+
+LogicalResult moe::raiseContribMoE(NodeOp node, RowExprPool &pool,
+                                   ExpertWeights &weights) {
+  ContribMoE contrib{node, pool};
+  FailureOr<MoEBlock> block = contrib.block();
+  auto report = [&] {
+    return emitError(node.getLoc())
+           << contrib.rejection.subject() << ": " << contrib.rejection.reason;
+  };
+  if (failed(block))
+    return report();
+
+  OpBuilder b(node);
+  Location loc = node.getLoc();
+  Value x = block->tokens;
+  bool batched = rankOf(x) == 3;
+  SmallVector<ReassociationIndices> fold = {{0, 1}, {2}};
+  if (batched)
+    block->tokens = tensor::CollapseShapeOp::create(b, loc, x, fold);
+  if (failed(checkBlock(*block, contrib.rejection))) {
+    if (batched)
+      block->tokens.getDefiningOp()->erase();
+    return report();
+  }
+  checkTokens(b, node, block->tokens, block->route.logits);
+  Value result = emitBlock(b, loc, *block, weights);
+  if (batched) {
+    auto type = cast<RankedTensorType>(x.getType());
+    int64_t width = block->output->width();
+    auto full = RankedTensorType::get(
+        {type.getDimSize(0), type.getDimSize(1), width}, block->resultType);
+    SmallVector<OpFoldResult> sizes = {tensor::getMixedSize(b, loc, x, 0),
+                                       tensor::getMixedSize(b, loc, x, 1),
+                                       b.getIndexAttr(width)};
+    result = tensor::ExpandShapeOp::create(b, loc, full, result, fold, sizes);
+  }
+  Type wanted = node.getResult(0).getType();
+  if (result.getType() != wanted) {
+    if (!tensor::CastOp::areCastCompatible(result.getType(), wanted))
+      return emitError(loc) << node.describe() << ": expects a result of type "
+                            << result.getType() << ", found " << wanted;
+    result = tensor::CastOp::create(b, loc, wanted, result);
+  }
+  node.getResult(0).replaceAllUsesWith(result);
+  node.erase();
+  return success();
+}

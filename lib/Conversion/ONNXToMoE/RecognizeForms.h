@@ -1,0 +1,83 @@
+//===- RecognizeForms.h - the forms in which exporters write a block - -*- C++ -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A block is a router form and an expert form that meet at the expert ids and
+// the routing weights. Each form is one function in a file of its own, listed
+// in RecognizeMoE.cpp.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_LIB_CONVERSION_ONNXTOMOE_RECOGNIZEFORMS_H
+#define MOE_LIB_CONVERSION_ONNXTOMOE_RECOGNIZEFORMS_H
+
+#include "MoEBlock.h"
+
+namespace mlir::moe {
+
+/// The node that chooses experts: where recognition starts.
+struct Selection {
+  onnx::NodeOp topK;
+  int64_t k;
+  /// Size of the axis that is chosen from.
+  int64_t experts;
+
+  Value values() { return topK.output(0); }
+  Value ids() { return topK.output(1); }
+};
+
+/// What an expert form finds for a selection.
+struct ExpertsMatch {
+  Value tokens;
+  const RowExpr *output;
+  /// [T, k]: by what the experts' rows are multiplied.
+  Value routingWeights;
+  /// The weighted sum [T, N], to be replaced.
+  Value root;
+};
+
+struct ExpertsAttempt {
+  SmallVector<ExpertsMatch, 1> matches;
+  /// Whether the selection chooses among weights at all: only then is a
+  /// rejection worth a remark.
+  bool looksLikeExperts = false;
+  Rejection rejection;
+};
+
+/// An expert form: follows the ids of `selection`.
+using ExpertForm = void (*)(Selection &selection, RowExprPool &pool,
+                            ExpertsAttempt &attempt);
+
+/// A router form: says by which recipe `weights` [T, k] and the ids of
+/// `selection` come from logits.
+using RouterForm = LogicalResult (*)(Selection &selection, Value weights,
+                                     RouteRecipe &recipe, Rejection &rejection);
+
+/// One weight matrix gathered per row, batched matmul (torch `batched_mm`).
+void matchBatchedExperts(Selection &selection, RowExprPool &pool,
+                         ExpertsAttempt &attempt);
+
+/// Scores over all experts, then selection: Mixtral, Qwen, OLMoE.
+LogicalResult matchScoreThenSelect(Selection &selection, Value weights,
+                                   RouteRecipe &recipe, Rejection &rejection);
+/// Selection by logits, then a score over the chosen: Granite, gpt-oss.
+LogicalResult matchSelectThenScore(Selection &selection, Value weights,
+                                   RouteRecipe &recipe, Rejection &rejection);
+
+/// Peels a multiplication by a constant off `weights` into `recipe.scale`, and
+/// the division by the sum over the last axis into `recipe.renormalize`, with
+/// the epsilon added to that sum. Returns what is left.
+Value peelNormalization(Value weights, RouteRecipe &recipe);
+
+/// com.microsoft.MoE, which is a whole block in one node. Reports unsupported
+/// attributes and shapes as errors.
+LogicalResult raiseContribMoE(onnx::NodeOp node, RowExprPool &pool,
+                              ExpertWeights &weights);
+
+} // namespace mlir::moe
+
+#endif // MOE_LIB_CONVERSION_ONNXTOMOE_RECOGNIZEFORMS_H

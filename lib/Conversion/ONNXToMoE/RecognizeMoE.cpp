@@ -1,0 +1,250 @@
+//===- RecognizeMoE.cpp - finds blocks of experts in ONNX graphs ----------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// An exporter takes a sparse layer apart into dozens of nodes. This pass puts
+// it together again: from each selection of experts it follows an expert form
+// to the weighted sum, reads the recipe of the router off the routing weights,
+// and replaces the sum by moe operations. What fed the sum dies with it, or
+// lives on where something else reads it. A block that is not exactly one of
+// the forms stays as it is, and a remark says where and why.
+//
+//===----------------------------------------------------------------------===//
+
+#include "AxisLayout.h"
+#include "RecognizeForms.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "moe/Conversion/ONNXToMoE/Passes.h"
+#include "llvm/ADT/SetVector.h"
+#include "llvm/Support/DebugLog.h"
+
+#define DEBUG_TYPE "onnx-recognize-moe"
+
+namespace mlir::moe {
+#define GEN_PASS_DEF_ONNXRECOGNIZEMOE
+#include "moe/Conversion/ONNXToMoE/Passes.h.inc"
+} // namespace mlir::moe
+
+using namespace mlir;
+using namespace mlir::moe;
+using mlir::onnx::NodeOp;
+
+/// All forms, the most frequent ones first. Router forms exclude each other; so
+/// do expert forms.
+static constexpr ExpertForm kExpertForms[] = {matchBatchedExperts};
+static constexpr RouterForm kRouterForms[] = {matchScoreThenSelect,
+                                              matchSelectThenScore};
+
+//===----------------------------------------------------------------------===//
+// Selections
+//===----------------------------------------------------------------------===//
+
+/// Whether the ids lead to something that only experts are chosen with. Other
+/// uses of TopK (sampling, beam search) then pass without a remark.
+static bool choosesExperts(NodeOp topK) {
+  SmallVector<Value> values = {topK.output(1)};
+  llvm::SmallPtrSet<Operation *, 16> seen;
+  while (!values.empty()) {
+    Value value = values.pop_back_val();
+    for (Operation *user : value.getUsers()) {
+      NodeOp node = dyn_cast<NodeOp>(user);
+      if (!node || !seen.insert(node).second)
+        continue;
+      if (node.is("OneHot") && node.input(0) == value)
+        return true;
+      // A mask per expert, and the order of all choices by expert.
+      if (node.is("Equal") && llvm::any_of(node.getInputs(), constantOf))
+        return true;
+      if (node.is("TopK") && node.input(0) == value)
+        return true;
+      if ((node.is("Gather") || node.is("GatherND")) &&
+          node.input(1) == value && rankOf(node.input(0)) == 3)
+        return true;
+      if (movesAxes(node) && node.input(0) == value && node.output(0))
+        values.push_back(node.output(0));
+    }
+  }
+  return false;
+}
+
+/// What `topK` selects, if it is the selection of a router.
+static FailureOr<Selection> selectionOf(NodeOp topK, Rejection &rejection) {
+  Value scores = topK.input(0);
+  if (rankOf(scores) != 2)
+    return rejection.at(topK,
+                        "expects scores of shape [tokens, experts], found "
+                        "rank " +
+                            Twine(rankOf(scores)));
+  auto k = intsOf(topK, "k", 1);
+  if (!k || k->size() != 1 || (*k)[0] < 1)
+    return rejection.at(topK, "expects a constant k of at least 1");
+  if (normalizeAxis(topK.getI64("axis", -1), 2) != 1)
+    return rejection.at(topK, "expects a selection along the experts, found "
+                              "axis " +
+                                  Twine(topK.getI64("axis", -1)));
+  if (topK.getI64("largest", 1) != 1)
+    return rejection.at(topK, "expects the largest scores, found largest = 0");
+  if (!isa_and_nonnull<FloatType>(elementTypeOf(scores)))
+    return rejection.at(topK, "expects float scores");
+  SymbolicDim experts = dimOf(scores, 1);
+  if (!experts.constant)
+    return rejection.at(topK, "expects a static number of experts");
+  return Selection{topK, (*k)[0], *experts.constant};
+}
+
+//===----------------------------------------------------------------------===//
+// Replacement
+//===----------------------------------------------------------------------===//
+
+/// Erases what only `start` was there for.
+static void eraseIfDead(Operation *start,
+                        llvm::SmallPtrSetImpl<Operation *> &erased) {
+  SetVector<Operation *> worklist;
+  worklist.insert(start);
+  while (!worklist.empty()) {
+    Operation *op = worklist.pop_back_val();
+    if (!op->use_empty() || !wouldOpBeTriviallyDead(op))
+      continue;
+    for (Value operand : op->getOperands())
+      if (Operation *producer = operand.getDefiningOp())
+        worklist.insert(producer);
+    erased.insert(op);
+    op->erase();
+  }
+}
+
+/// The recipe by which `match` is routed.
+static FailureOr<RouteRecipe> recipeOf(Selection &selection,
+                                       const ExpertsMatch &match,
+                                       Rejection &rejection) {
+  Rejection deepest;
+  for (RouterForm form : kRouterForms) {
+    RouteRecipe recipe;
+    Rejection reason;
+    if (succeeded(form(selection, match.routingWeights, recipe, reason)))
+      return recipe;
+    if (!deepest)
+      deepest = reason;
+  }
+  // No form goes on: the routing weights are where it ends.
+  Operation *weights = match.routingWeights.getDefiningOp();
+  return rejection.at(deepest.op ? deepest.op : weights, deepest.reason);
+}
+
+static FailureOr<MoEBlock>
+blockOf(Selection &selection, const ExpertsMatch &match, Rejection &rejection) {
+  FailureOr<RouteRecipe> recipe = recipeOf(selection, match, rejection);
+  if (failed(recipe))
+    return failure();
+  MoEBlock block{match.tokens, *recipe, match.output,
+                 elementTypeOf(match.root)};
+  if (failed(checkBlock(block, rejection)))
+    return failure();
+  auto result = RankedTensorType::get(
+      {cast<RankedTensorType>(match.tokens.getType()).getDimSize(0),
+       match.output->width()},
+      block.resultType);
+  if (!isa<FloatType>(block.resultType) ||
+      !tensor::CastOp::areCastCompatible(result, match.root.getType()))
+    return rejection.at(match.root.getDefiningOp(),
+                        "expects a result of shape [tokens, features]");
+  return block;
+}
+
+static void replaceBlock(ExpertsMatch &match, const MoEBlock &block,
+                         ExpertWeights &weights,
+                         llvm::SmallPtrSetImpl<Operation *> &erased) {
+  Operation *root = match.root.getDefiningOp();
+  OpBuilder builder(root);
+  Value result = emitBlock(builder, root->getLoc(), block, weights);
+  if (result.getType() != match.root.getType())
+    result = tensor::CastOp::create(builder, root->getLoc(),
+                                    match.root.getType(), result);
+  match.root.replaceAllUsesWith(result);
+  eraseIfDead(root, erased);
+}
+
+//===----------------------------------------------------------------------===//
+// Pass
+//===----------------------------------------------------------------------===//
+
+namespace {
+struct ONNXRecognizeMoEPass
+    : moe::impl::ONNXRecognizeMoEBase<ONNXRecognizeMoEPass> {
+  void runOnOperation() override;
+
+private:
+  LogicalResult recognize(NodeOp topK, ExpertWeights &weights,
+                          llvm::SmallPtrSetImpl<Operation *> &erased);
+};
+} // namespace
+
+LogicalResult
+ONNXRecognizeMoEPass::recognize(NodeOp topK, ExpertWeights &weights,
+                                llvm::SmallPtrSetImpl<Operation *> &erased) {
+  if (!topK.output(1) || !choosesExperts(topK))
+    return success();
+  Rejection rejection;
+  FailureOr<Selection> selection = selectionOf(topK, rejection);
+  RowExprPool pool;
+  bool found = false;
+  if (succeeded(selection)) {
+    if (selection->k > selection->experts)
+      return emitError(topK.getLoc())
+             << topK.describe()
+             << ": expects k to be at most the number of experts, found "
+             << selection->k << " > " << selection->experts;
+    for (ExpertForm form : kExpertForms) {
+      ExpertsAttempt attempt;
+      form(*selection, pool, attempt);
+      for (ExpertsMatch &match : attempt.matches) {
+        FailureOr<MoEBlock> block = blockOf(*selection, match, rejection);
+        if (failed(block))
+          continue;
+        LDBG() << "recognised the experts of " << topK.describe();
+        replaceBlock(match, *block, weights, erased);
+        found = true;
+      }
+      if (found)
+        return success();
+      if (!rejection)
+        rejection = attempt.rejection;
+    }
+  }
+  emitRemark(rejection.op ? rejection.op->getLoc() : topK.getLoc())
+      << "experts chosen by " << topK.describe()
+      << " are not recognised and stay plain operators: stopped at "
+      << rejection.subject() << ": " << rejection.reason;
+  return success();
+}
+
+void ONNXRecognizeMoEPass::runOnOperation() {
+  ExpertWeights weights(getOperation());
+  SmallVector<NodeOp> contrib, selections;
+  getOperation()->walk([&](NodeOp node) {
+    if (node.is("MoE", "com.microsoft"))
+      contrib.push_back(node);
+    else if (node.is("TopK"))
+      selections.push_back(node);
+  });
+  // Every failure is reported, not only the first one.
+  bool failed = false;
+  for (NodeOp node : contrib) {
+    RowExprPool pool;
+    failed |= mlir::failed(raiseContribMoE(node, pool, weights));
+  }
+  llvm::SmallPtrSet<Operation *, 16> erased;
+  for (NodeOp topK : selections)
+    if (!erased.contains(topK))
+      failed |= mlir::failed(recognize(topK, weights, erased));
+  if (failed)
+    signalPassFailure();
+}
