@@ -81,6 +81,8 @@ LogicalResult Importer::load() {
   if (failed(report(
           parseModel(scanned->bytes.data(), scanned->bytes.size(), model))))
     return failure();
+  if (failed(report(checkFormat(model))))
+    return failure();
   normalizeDomains(model);
   nameNodes(model);
   if (failed(report(checkStructure(model))))

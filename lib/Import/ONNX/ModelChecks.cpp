@@ -281,7 +281,7 @@ static Error checkForms(ModelProto &model) {
   return message.empty() ? Error::success() : makeError(message);
 }
 
-Error mlir::moe::onnx_import::checkStructure(ModelProto &model) {
+Error mlir::moe::onnx_import::checkFormat(const ModelProto &model) {
   if (!model.has_ir_version() || !model.has_graph())
     return makeError("is no ONNX model: it has no " +
                      Twine(model.has_graph() ? "IR version" : "graph"));
@@ -289,6 +289,10 @@ Error mlir::moe::onnx_import::checkStructure(ModelProto &model) {
     return makeError("has IR version " + Twine(model.ir_version()) +
                      ", expects a version from " + Twine(kMinIRVersion) +
                      " to " + Twine(maxIRVersion()));
+  return Error::success();
+}
+
+Error mlir::moe::onnx_import::checkStructure(ModelProto &model) {
   if (model.opset_import_size() == 0)
     return makeError("imports no operator set");
   if (Error error = checkImports(model.opset_import(), "the model"))

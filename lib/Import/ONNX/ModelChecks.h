@@ -17,6 +17,9 @@ class ModelProto;
 
 namespace mlir::moe::onnx_import {
 
+/// Checks that this is a model, of a format version that is known.
+llvm::Error checkFormat(const ::onnx::ModelProto &model);
+
 /// Spells the default domain "" everywhere.
 void normalizeDomains(::onnx::ModelProto &model);
 
@@ -24,8 +27,8 @@ void normalizeDomains(::onnx::ModelProto &model);
 /// messages can point at it.
 void nameNodes(::onnx::ModelProto &model);
 
-/// Checks versions, operator set imports, interface types, the calls among the
-/// model's functions, and that nothing is used that this importer lacks.
+/// Checks operator set imports, interface types, the calls among the model's
+/// functions, and that nothing is used that this importer lacks.
 llvm::Error checkStructure(::onnx::ModelProto &model);
 
 } // namespace mlir::moe::onnx_import
