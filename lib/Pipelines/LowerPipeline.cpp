@@ -43,6 +43,8 @@ void moe::buildLowerPipeline(OpPassManager &pm, const CPUOptions &options) {
   pm.addPass(createCSEPass());
 
   // --- Memory to addresses.
+  // What the next pass cannot do.
+  pm.addNestedPass<func::FuncOp>(createExpandDynamicShapesPass());
   pm.addPass(memref::createExpandStridedMetadataPass());
   // Brought in by the strided metadata.
   pm.addPass(createLowerAffinePass());

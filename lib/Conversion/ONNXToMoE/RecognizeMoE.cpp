@@ -237,11 +237,20 @@ void ONNXRecognizeMoEPass::runOnOperation() {
   });
   // Every failure is reported, not only the first one.
   bool failed = false;
+  llvm::SmallPtrSet<Operation *, 16> erased;
   for (NodeOp node : contrib) {
     RowExprPool pool;
-    failed |= mlir::failed(raiseContribMoE(node, pool, weights));
+    SetVector<Operation *> operands; // omitted ones, and weights read anew
+    for (Value operand : node.getInputs())
+      if (Operation *producer = operand.getDefiningOp())
+        operands.insert(producer);
+    if (mlir::failed(raiseContribMoE(node, pool, weights))) {
+      failed = true;
+      continue;
+    }
+    for (Operation *operand : operands)
+      eraseIfDead(operand, erased);
   }
-  llvm::SmallPtrSet<Operation *, 16> erased;
   for (NodeOp topK : selections)
     if (!erased.contains(topK))
       failed |= mlir::failed(recognize(topK, weights, erased));

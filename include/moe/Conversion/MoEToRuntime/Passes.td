@@ -37,6 +37,18 @@ def InsertDeallocsPass : Pass<"moe-insert-deallocs", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::mlir::memref::MemRefDialect"];
 }
 
+def ExpandDynamicShapesPass
+    : Pass<"moe-expand-dynamic-shapes", "::mlir::func::FuncOp"> {
+  let summary = "Expand memrefs into several dynamic sizes";
+  let description = [{
+    Turns each `memref.expand_shape` that has more than one dynamic size in a
+    group into a `memref.reinterpret_cast`. `expand-strided-metadata`, which does
+    that for all others, crashes on those.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect"];
+}
+
 def ConvertMoEToRuntimePass
     : Pass<"convert-moe-to-runtime", "::mlir::ModuleOp"> {
   let summary = "Convert buffers, checks and weights to runtime calls";
