@@ -15,10 +15,10 @@
 #include "mlir/Conversion/ReconcileUnrealizedCasts/ReconcileUnrealizedCasts.h"
 #include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
 #include "mlir/Conversion/VectorToLLVM/ConvertVectorToLLVMPass.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
-#include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
 #include "moe/Conversion/GroupedToLoops/Passes.h"
@@ -36,7 +36,8 @@ void moe::buildLowerPipeline(OpPassManager &pm, const CPUOptions &options) {
   // --- Kernels to loops. The session's context first: loops use it.
   pm.addPass(createBindContextPass());
   pm.addPass(grouped::createConvertGroupedToLoopsPass());
-  pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
+  pm.addNestedPass<func::FuncOp>(createConvertLinalgToParallelLoopsPass());
+  pm.addPass(grouped::createParallelToThreadsPass());
   // While the operations still say what they compute on vectors.
   pm.addPass(grouped::createExpandMathPass());
   pm.addPass(createCanonicalizerPass());

@@ -41,8 +41,8 @@ sumChoices(LoopBuilder &b, CombineOp op, Value token, Value zero,
       LoopBuilder then(b.getLoc(), branch.getThenBodyBuilder());
       scf::YieldOp::create(then, sum);
       LoopBuilder other(b.getLoc(), branch.getElseBodyBuilder());
-      Value weight = extendTo(
-          other, other.load(op.getWeights(), {token, slot}), compute);
+      Value weight =
+          extendTo(other, other.load(op.getWeights(), {token, slot}), compute);
       if (auto vector = dyn_cast<VectorType>(zero.getType()))
         weight = vector::BroadcastOp::create(other, vector, weight);
       Value next = math::FmaOp::create(other, weight,

@@ -31,11 +31,10 @@ namespace {
 struct ExpandMath : grouped::impl::ExpandMathPassBase<ExpandMath> {
   void runOnOperation() override {
     auto expanded = [](StringRef name) {
-      return llvm::is_contained({math::ExpOp::getOperationName(),
-                                 math::ErfOp::getOperationName(),
-                                 math::TanhOp::getOperationName(),
-                                 math::LogOp::getOperationName()},
-                                name);
+      return llvm::is_contained(
+          {math::ExpOp::getOperationName(), math::ErfOp::getOperationName(),
+           math::TanhOp::getOperationName(), math::LogOp::getOperationName()},
+          name);
     };
     RewritePatternSet patterns(&getContext());
     populateMathF32ExpansionPatterns(patterns, expanded);

@@ -86,26 +86,27 @@ void GateLowering::run() {
   taken = memref::AllocOp::create(b, flat(b.getI8Type()),
                                   b.mul(threads, takenSize));
   Value tokens = b.dim(op.getLogits(), 0);
-  Value worthwhile = b.cmp(arith::CmpIPredicate::uge,
-                           b.mul(tokens, experts * (k + 4)),
-                           b.index(kParallelThreshold));
-  b.parallelLoop(
-      context, b.ceilDiv(tokens, kTokenBlock), worthwhile,
-      [&](LoopBuilder &b, Value block, Value thread) {
-        base = b.mul(thread, scratchSize);
-        takenBase = b.mul(thread, takenSize);
-        Value begin = b.mul(block, kTokenBlock);
-        Value end = b.min(b.add(begin, kTokenBlock), tokens);
-        b.loop(begin, end, 1,
-               [&](LoopBuilder &b, Value token) { emitToken(b, token); });
-      });
+  Value worthwhile =
+      b.cmp(arith::CmpIPredicate::uge, b.mul(tokens, experts * (k + 4)),
+            b.index(kParallelThreshold));
+  b.parallelLoop(context, b.ceilDiv(tokens, kTokenBlock), worthwhile,
+                 [&](LoopBuilder &b, Value block, Value thread) {
+                   base = b.mul(thread, scratchSize);
+                   takenBase = b.mul(thread, takenSize);
+                   Value begin = b.mul(block, kTokenBlock);
+                   Value end = b.min(b.add(begin, kTokenBlock), tokens);
+                   b.loop(begin, end, 1, [&](LoopBuilder &b, Value token) {
+                     emitToken(b, token);
+                   });
+                 });
   memref::DeallocOp::create(b, scratch);
   memref::DeallocOp::create(b, taken);
 }
 
 void GateLowering::emitToken(LoopBuilder &b, Value token) {
   b.loop(b.index(experts), [&](LoopBuilder &b, Value e) {
-    Value logit = extendTo(b, b.load(op.getLogits(), {token, e}), b.getF32Type());
+    Value logit =
+        extendTo(b, b.load(op.getLogits(), {token, e}), b.getF32Type());
     b.store(logit, scratch, at(b, e));
     Value no = arith::ConstantIntOp::create(b, 0, 8);
     b.store(no, taken, b.add(takenBase, e));
@@ -148,22 +149,20 @@ void GateLowering::applyScore(LoopBuilder &b, Value begin, int64_t count) {
       b.getF32Type(), APFloat::getInf(APFloat::IEEEsingle(), true)));
   // maximumf propagates a NaN: one NaN logit makes all scores NaN, as the
   // definition of softmax does.
-  Value most = b.loop(b.index(0), b.index(count), 1, lowest,
-                      [&](LoopBuilder &b, Value i,
-                          ValueRange max) -> SmallVector<Value> {
-                        Value x = b.load(scratch, b.add(begin, i));
-                        return {arith::MaximumFOp::create(b, max[0], x)};
-                      })[0];
-  Value total =
-      b.loop(b.index(0), b.index(count), 1, f32(b, 0.0),
-             [&](LoopBuilder &b, Value i,
-                 ValueRange sum) -> SmallVector<Value> {
-               Value x = b.load(scratch, b.add(begin, i));
-               Value e = math::ExpOp::create(
-                   b, arith::SubFOp::create(b, x, most));
-               b.store(e, scratch, b.add(begin, i));
-               return {arith::AddFOp::create(b, sum[0], e)};
-             })[0];
+  Value most = b.loop(
+      b.index(0), b.index(count), 1, lowest,
+      [&](LoopBuilder &b, Value i, ValueRange max) -> SmallVector<Value> {
+        Value x = b.load(scratch, b.add(begin, i));
+        return {arith::MaximumFOp::create(b, max[0], x)};
+      })[0];
+  Value total = b.loop(
+      b.index(0), b.index(count), 1, f32(b, 0.0),
+      [&](LoopBuilder &b, Value i, ValueRange sum) -> SmallVector<Value> {
+        Value x = b.load(scratch, b.add(begin, i));
+        Value e = math::ExpOp::create(b, arith::SubFOp::create(b, x, most));
+        b.store(e, scratch, b.add(begin, i));
+        return {arith::AddFOp::create(b, sum[0], e)};
+      })[0];
   b.loop(b.index(count), [&](LoopBuilder &b, Value i) {
     Value e = b.load(scratch, b.add(begin, i));
     b.store(arith::DivFOp::create(b, e, total), scratch, b.add(begin, i));
@@ -191,14 +190,13 @@ void GateLowering::dropGroups(LoopBuilder &b) {
   Value no = arith::ConstantIntOp::create(b, 0, 8);
   b.loop(b.index(groups), [&](LoopBuilder &b, Value g) {
     Value first = b.mul(g, size);
-    Value sum = b.loop(b.index(0), b.index(op.getGroupTop()), 1, f32(b, 0.0),
-                       [&](LoopBuilder &b, Value,
-                           ValueRange sum) -> SmallVector<Value> {
-                         Value best =
-                             takeBest(b, values, takenBase, first, size);
-                         Value value = b.load(scratch, b.add(values, best));
-                         return {arith::AddFOp::create(b, sum[0], value)};
-                       })[0];
+    Value sum = b.loop(
+        b.index(0), b.index(op.getGroupTop()), 1, f32(b, 0.0),
+        [&](LoopBuilder &b, Value, ValueRange sum) -> SmallVector<Value> {
+          Value best = takeBest(b, values, takenBase, first, size);
+          Value value = b.load(scratch, b.add(values, best));
+          return {arith::AddFOp::create(b, sum[0], value)};
+        })[0];
     b.store(sum, scratch, b.add(groupValues, g));
     b.store(no, taken, b.add(groupTaken, g));
   });
@@ -226,13 +224,14 @@ Value GateLowering::ranksBefore(LoopBuilder &b, Value value, Value best) {
   bool largest = op.getNan() == NaNRule::Largest;
   // A NaN beats every number (largest) or is beaten by it (smallest); two NaN
   // are equal.
-  Value up = isNaN(largest ? value : best), down = isNaN(largest ? best : value);
+  Value up = isNaN(largest ? value : best),
+        down = isNaN(largest ? best : value);
   Value no = arith::ConstantIntOp::create(b, 0, 1);
   Value onlyUp = b.select(down, no, up);
   Value before = arith::OrIOp::create(b, greater, onlyUp);
   if (lastWins)
-    before = arith::OrIOp::create(b, before,
-                                  arith::AndIOp::create(b, up, down));
+    before =
+        arith::OrIOp::create(b, before, arith::AndIOp::create(b, up, down));
   return before;
 }
 
@@ -267,14 +266,14 @@ void GateLowering::emitWeights(LoopBuilder &b, Value token) {
     applyScore(b, chosen, k);
   Value divisor;
   if (op.getRenormalize()) {
-    Value sum = b.loop(b.index(0), b.index(k), 1, f32(b, 0.0),
-                       [&](LoopBuilder &b, Value j,
-                           ValueRange sum) -> SmallVector<Value> {
-                         Value w = b.load(scratch, b.add(chosen, j));
-                         return {arith::AddFOp::create(b, sum[0], w)};
-                       })[0];
-    divisor = arith::AddFOp::create(
-        b, sum, b.constant(op.getRenormalizeEpsilonAttr()));
+    Value sum = b.loop(
+        b.index(0), b.index(k), 1, f32(b, 0.0),
+        [&](LoopBuilder &b, Value j, ValueRange sum) -> SmallVector<Value> {
+          Value w = b.load(scratch, b.add(chosen, j));
+          return {arith::AddFOp::create(b, sum[0], w)};
+        })[0];
+    divisor = arith::AddFOp::create(b, sum,
+                                    b.constant(op.getRenormalizeEpsilonAttr()));
   }
   Value out = op.getOuts()[0];
   Type stored = cast<MemRefType>(out.getType()).getElementType();

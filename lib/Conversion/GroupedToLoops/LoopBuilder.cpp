@@ -87,7 +87,8 @@ void LoopBuilder::parallelLoop(
   nestClauses.loopUpperBounds = {end};
   nestClauses.loopSteps = {step};
   auto nest = omp::LoopNestOp::create(*this, nestClauses);
-  Block *block = createBlock(&nest.getRegion(), {}, {getIndexType()}, {getLoc()});
+  Block *block =
+      createBlock(&nest.getRegion(), {}, {getIndexType()}, {getLoc()});
   LoopBuilder b(getLoc(), static_cast<OpBuilder &>(*this));
   b.setInsertionPointToEnd(block);
   body(b, block->getArgument(0), thread);

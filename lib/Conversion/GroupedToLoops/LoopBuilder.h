@@ -37,7 +37,9 @@ public:
   Value ceilDiv(Value a, Value b) {
     return arith::CeilDivUIOp::create(*this, a, b);
   }
-  Value ceilDiv(Value a, int64_t b) { return b == 1 ? a : ceilDiv(a, index(b)); }
+  Value ceilDiv(Value a, int64_t b) {
+    return b == 1 ? a : ceilDiv(a, index(b));
+  }
   Value min(Value a, Value b) { return arith::MinUIOp::create(*this, a, b); }
   Value select(Value c, Value a, Value b) {
     return arith::SelectOp::create(*this, c, a, b);
@@ -81,10 +83,9 @@ public:
   /// Runs `body(i, thread)` for i in [0, end) on the session's threads when
   /// `worthwhile`, on the calling thread otherwise. Iterations are handed out
   /// one by one: whichever thread is free takes the next.
-  void parallelLoop(Value context, Value end, Value worthwhile,
-                    llvm::function_ref<void(LoopBuilder &, Value i,
-                                            Value thread)>
-                        body);
+  void parallelLoop(
+      Value context, Value end, Value worthwhile,
+      llvm::function_ref<void(LoopBuilder &, Value i, Value thread)> body);
 };
 
 } // namespace mlir::grouped

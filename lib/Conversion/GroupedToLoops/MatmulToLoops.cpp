@@ -89,7 +89,7 @@ private:
       panelBlock, rowBlock;
 
   // Per call.
-  Value taskEnd;        // memref<(E + 1) x index>: tasks up to and with group e
+  Value taskEnd; // memref<(E + 1) x index>: tasks up to and with group e
   Value taskCount, panelBlockNow, columnBlocks, worthwhile;
   Value rowScratch, sumScratch, flatPanels;
 
@@ -194,8 +194,7 @@ void MatmulLowering::makeTaskTable() {
   }
   panelBlockNow = b.index(choices.back());
   for (int64_t size : llvm::drop_begin(llvm::reverse(choices))) {
-    Value tasks =
-        b.mul(rowBlocks[0], llvm::divideCeilSigned(panels, size));
+    Value tasks = b.mul(rowBlocks[0], llvm::divideCeilSigned(panels, size));
     Value enough = b.cmp(arith::CmpIPredicate::uge, tasks, wanted);
     panelBlockNow = b.select(enough, b.index(size), panelBlockNow);
   }
@@ -213,10 +212,10 @@ void MatmulLowering::makeTaskTable() {
         return {next};
       })[0];
   Value rows = b.toIndex(b.load(offsets, b.index(experts)));
-  Value work = b.mul(rows, std::max<int64_t>(depthK, 1) * panels *
-                               kPanelColumns);
-  worthwhile = b.cmp(arith::CmpIPredicate::uge, work,
-                     b.index(kParallelThreshold));
+  Value work =
+      b.mul(rows, std::max<int64_t>(depthK, 1) * panels * kPanelColumns);
+  worthwhile =
+      b.cmp(arith::CmpIPredicate::uge, work, b.index(kParallelThreshold));
 }
 
 LogicalResult MatmulLowering::run() {
@@ -269,8 +268,8 @@ void MatmulLowering::emitTask(LoopBuilder &b, Value task, Value thread) {
   Value local = b.sub(task, b.load(taskEnd, group));
 
   // Row blocks of one group have equal sizes, whole tiles each.
-  Value size = b.mul(b.ceilDiv(b.ceilDiv(groupRows, blocks), tileRows),
-                     tileRows);
+  Value size =
+      b.mul(b.ceilDiv(b.ceilDiv(groupRows, blocks), tileRows), tileRows);
   Value before = b.mul(b.rem(local, blocks), size);
   firstRow = b.add(groupBegin, before);
   rowCount = b.min(size, b.sub(groupRows, before));
@@ -331,8 +330,7 @@ void MatmulLowering::emitTiles(LoopBuilder &b, Value kBegin, Value kCount) {
   Value first = b.cmp(arith::CmpIPredicate::eq, kBegin, b.index(0));
   // Element of this block's first k in panel `firstPanel` of the group.
   Value panel = b.add(b.mul(group, panels), firstPanel);
-  Value panelRow =
-      b.add(b.mul(panel, panelDepth), b.div(kBegin, interleave));
+  Value panelRow = b.add(b.mul(panel, panelDepth), b.div(kBegin, interleave));
   Value panelBase = b.mul(panelRow, kPanelColumns * interleave);
 
   // The rows split into equally high tiles, `high` rows or one less: 8 rows are
@@ -344,12 +342,13 @@ void MatmulLowering::emitTiles(LoopBuilder &b, Value kBegin, Value kCount) {
   SmallVector<int64_t> heights;
   for (int64_t rows = 1; rows <= tileRows; ++rows)
     heights.push_back(rows);
-  auto branch = scf::IndexSwitchOp::create(b, TypeRange(), high, heights,
-                                           heights.size());
+  auto branch =
+      scf::IndexSwitchOp::create(b, TypeRange(), high, heights, heights.size());
   OpBuilder::InsertionGuard guard(b);
   b.createBlock(&branch.getDefaultRegion());
   scf::YieldOp::create(b);
-  for (auto [rows, region] : llvm::zip_equal(heights, branch.getCaseRegions())) {
+  for (auto [rows, region] :
+       llvm::zip_equal(heights, branch.getCaseRegions())) {
     b.createBlock(&region);
     emitTilesOfHeight(b, rows, highRows, depth, first, panelBase);
     scf::YieldOp::create(b);
@@ -395,8 +394,8 @@ void MatmulLowering::callTile(LoopBuilder &b, int64_t rows, int64_t side,
                    /*prefetch=*/2 * rows > tileRows});
   Value a0 = b.add(rowBase, b.mul(row, kBlock));
   Value p0 = b.add(panelBase, b.mul(panel, panelElements));
-  Value c0 = b.add(b.add(sumBase, b.mul(row, sumStride)),
-                   b.mul(panel, kPanelColumns));
+  Value c0 =
+      b.add(b.add(sumBase, b.mul(row, sumStride)), b.mul(panel, kPanelColumns));
   func::CallOp::create(b, tile,
                        ValueRange{rowScratch, a0, flatPanels, p0,
                                   b.index(panelElements), sumScratch, c0, depth,
@@ -440,8 +439,7 @@ void MatmulLowering::emitEpilogueVector(LoopBuilder &b, Value row, Value unit,
     Value loaded;
     if (mask) {
       Value zero = b.constant(cast<TypedAttr>(b.getZeroAttr(type)));
-      loaded =
-          vector::MaskedLoadOp::create(b, type, memref, at, mask, zero);
+      loaded = vector::MaskedLoadOp::create(b, type, memref, at, mask, zero);
     } else {
       loaded = vector::LoadOp::create(b, type, memref, at);
     }
@@ -449,8 +447,7 @@ void MatmulLowering::emitEpilogueVector(LoopBuilder &b, Value row, Value unit,
   };
 
   SmallVector<Value> arguments;
-  Value sumRow =
-      b.add(sumBase, b.mul(row, panelBlock * kPanelColumns));
+  Value sumRow = b.add(sumBase, b.mul(row, panelBlock * kPanelColumns));
   Value sumUnit = b.add(sumRow, b.mul(unit, weights * kPanelColumns));
   for (int64_t w = 0; w < weights; ++w) {
     Value sum = vector::LoadOp::create(
@@ -489,7 +486,8 @@ Value MatmulLowering::applyRegion(LoopBuilder &b, ArrayRef<Value> arguments) {
     if (Value known = map.lookupOrNull(value))
       return known;
     // Defined outside the region, or a constant inside: the same in all lanes.
-    Value splat = vector::BroadcastOp::create(b, vectorOf(value.getType()), value);
+    Value splat =
+        vector::BroadcastOp::create(b, vectorOf(value.getType()), value);
     map.map(value, splat);
     return splat;
   };

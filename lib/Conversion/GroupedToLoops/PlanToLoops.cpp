@@ -50,17 +50,18 @@ LogicalResult grouped::lowerPlan(PlanOp op, Value context) {
   Value worst = b.loop(
       b.index(0), tokens, 1, noExpert,
       [&](LoopBuilder &b, Value t, ValueRange outer) -> SmallVector<Value> {
-        return b.loop(
-            b.index(0), b.index(choices), 1, outer,
-            [&](LoopBuilder &b, Value j,
-                ValueRange worst) -> SmallVector<Value> {
-              Value e = b.load(experts, {t, j});
-              // -1 becomes 0 and -2 the greatest value: one comparison.
-              Value shifted = arith::AddIOp::create(
-                  b, e, arith::ConstantIntOp::create(b, 1, 32));
-              Value bad = b.cmp(arith::CmpIPredicate::ugt, shifted, limit);
-              return {b.select(bad, e, worst[0])};
-            });
+        return b.loop(b.index(0), b.index(choices), 1, outer,
+                      [&](LoopBuilder &b, Value j,
+                          ValueRange worst) -> SmallVector<Value> {
+                        Value e = b.load(experts, {t, j});
+                        // -1 becomes 0 and -2 the greatest value: one
+                        // comparison.
+                        Value shifted = arith::AddIOp::create(
+                            b, e, arith::ConstantIntOp::create(b, 1, 32));
+                        Value bad =
+                            b.cmp(arith::CmpIPredicate::ugt, shifted, limit);
+                        return {b.select(bad, e, worst[0])};
+                      });
       })[0];
   Value valid = b.cmp(
       arith::CmpIPredicate::ule,

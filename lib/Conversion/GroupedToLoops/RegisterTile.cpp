@@ -46,8 +46,7 @@ static std::string tileName(const RegisterTile &tile) {
 static SmallVector<Value> loadPanelRow(LoopBuilder &b, Value panels, Value at,
                                        const RegisterTile &tile) {
   int64_t interleave = panelInterleave(tile.element);
-  auto stored =
-      VectorType::get({kPanelColumns * interleave}, tile.element);
+  auto stored = VectorType::get({kPanelColumns * interleave}, tile.element);
   Value row = vector::LoadOp::create(b, stored, panels, ValueRange{at});
   if (interleave == 1)
     return {extendTo(b, row, tile.compute)};
@@ -55,9 +54,10 @@ static SmallVector<Value> loadPanelRow(LoopBuilder &b, Value panels, Value at,
   auto lanes = VectorType::get({kPanelColumns}, b.getI32Type());
   auto floats = VectorType::get({kPanelColumns}, b.getF32Type());
   Value pairs = vector::BitCastOp::create(b, lanes, row);
-  Value shift = b.constant(DenseElementsAttr::get(lanes, b.getI32IntegerAttr(16)));
-  Value mask = b.constant(
-      DenseElementsAttr::get(lanes, b.getI32IntegerAttr(-65536)));
+  Value shift =
+      b.constant(DenseElementsAttr::get(lanes, b.getI32IntegerAttr(16)));
+  Value mask =
+      b.constant(DenseElementsAttr::get(lanes, b.getI32IntegerAttr(-65536)));
   Value even = arith::ShLIOp::create(b, pairs, shift);
   Value odd = arith::AndIOp::create(b, pairs, mask);
   return {vector::BitCastOp::create(b, floats, even),
@@ -109,8 +109,7 @@ static void buildBody(LoopBuilder &b, func::FuncOp function,
         Value k = body.add(a0, body.mul(step, interleave));
         for (int64_t i = 0; i < interleave; ++i)
           for (int64_t row = 0; row < tile.rows; ++row) {
-            Value element =
-                body.load(a, body.add(k, row * tile.rowStride + i));
+            Value element = body.load(a, body.add(k, row * tile.rowStride + i));
             Value scalar =
                 vector::BroadcastOp::create(body, vectorType, element);
             for (int64_t panel = 0; panel < tile.panels; ++panel) {
@@ -145,8 +144,7 @@ func::FuncOp grouped::getRegisterTile(ModuleOp module,
   auto function = func::FuncOp::create(b, name, type);
   function.setPrivate();
   // The tile stays a function: inlined copies would differ from call to call.
-  function->setAttr("passthrough",
-                    b.getArrayAttr(b.getStringAttr("noinline")));
+  function->setAttr("passthrough", b.getArrayAttr(b.getStringAttr("noinline")));
   b.setInsertionPointToStart(function.addEntryBlock());
   buildBody(b, function, tile);
   return function;

@@ -118,7 +118,7 @@ private:
   Value offsetsOf(ImplicitLocOpBuilder &b, Value sizes);
 
   IRRewriter &rewriter;
-  llvm::SmallDenseMap<Value, Plan> planOfRows;     // by dispatched rows
+  llvm::SmallDenseMap<Value, Plan> planOfRows;      // by dispatched rows
   llvm::SmallDenseMap<Value, Value> offsetsOfSizes; // by group sizes
 };
 
@@ -137,8 +137,9 @@ void Converter::convert(RouteOp op) {
       op.getScaleAttr(), op.getTieBreakAttr(), op.getNanAttr(),
       op.getNGroupAttr(), op.getTopkGroupAttr(), op.getGroupTopAttr(),
       ValueRange{weights, experts});
-  rewriter.replaceOp(op, {castTo(b, gate.getResult(0), op.getWeights().getType()),
-                          castTo(b, gate.getResult(1), op.getExperts().getType())});
+  rewriter.replaceOp(op,
+                     {castTo(b, gate.getResult(0), op.getWeights().getType()),
+                      castTo(b, gate.getResult(1), op.getExperts().getType())});
 }
 
 void Converter::convert(DispatchOp op) {
@@ -146,8 +147,7 @@ void Converter::convert(DispatchOp op) {
   auto experts = op.getExperts().getType();
   int64_t choices = experts.getDimSize(1);
   int64_t numExperts = op.getGroupSizes().getType().getDimSize(0);
-  Value offsets =
-      tensor::EmptyOp::create(b, {numExperts + 1}, b.getI64Type());
+  Value offsets = tensor::EmptyOp::create(b, {numExperts + 1}, b.getI64Type());
   Value rowMap = emptyLike(b, op.getExperts(), {choices}, b.getI32Type());
   OpFoldResult tokens = tensor::getMixedSize(b, b.getLoc(), op.getExperts(), 0);
   Value total = arith::MulIOp::create(
@@ -164,8 +164,8 @@ void Converter::convert(DispatchOp op) {
             plan.getResult(2)};
   planOfRows[op.getRows()] = made;
   offsetsOfSizes[op.getGroupSizes()] = made.offsets;
-  rewriter.replaceAllUsesWith(
-      op.getRowMap(), castTo(b, made.rowMap, op.getRowMap().getType()));
+  rewriter.replaceAllUsesWith(op.getRowMap(),
+                              castTo(b, made.rowMap, op.getRowMap().getType()));
   // `rows` and `group_sizes` have no value of their own any more; the pass
   // erases the dispatch once the matmuls that read them are converted.
 }
@@ -196,10 +196,10 @@ void Converter::convert(GroupedMatmulOp op) {
   }
   // The kernels tile over static widths.
   auto rowsType = cast<RankedTensorType>(rows.getType());
-  rows = castTo(b, rows,
-                RankedTensorType::get(
-                    {rowsType.getDimSize(0), weight.getDimSize(2)},
-                    rowsType.getElementType()));
+  rows = castTo(
+      b, rows,
+      RankedTensorType::get({rowsType.getDimSize(0), weight.getDimSize(2)},
+                            rowsType.getElementType()));
   Value out = emptyLike(b, rowCount, {weight.getDimSize(1)},
                         op.getResult().getType().getElementType());
   auto matmul = grouped::MatmulOp::create(

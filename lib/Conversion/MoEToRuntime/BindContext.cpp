@@ -33,8 +33,8 @@ static Value i32Constant(ImplicitLocOpBuilder &b, int64_t value) {
 static Value readInput(ImplicitLocOpBuilder &b, Value context, int64_t number,
                        MemRefType type) {
   Value id = i32Constant(b, number);
-  Value data = callRuntime(b, "moe_rt_input_data",
-                           TypeRange{context.getType()}, ValueRange{context, id});
+  Value data = callRuntime(b, "moe_rt_input_data", TypeRange{context.getType()},
+                           ValueRange{context, id});
   SmallVector<Value> sizes;
   for (int64_t dim = 0; dim < type.getRank(); ++dim) {
     if (!type.isDynamicDim(dim))
@@ -50,8 +50,8 @@ static void writeOutput(ImplicitLocOpBuilder &b, Value context, int64_t number,
                         Value memref) {
   auto type = cast<MemRefType>(memref.getType());
   Type i64 = b.getI64Type();
-  Value count = arith::ConstantIntOp::create(
-      b, std::max<int64_t>(type.getRank(), 1), 64);
+  Value count =
+      arith::ConstantIntOp::create(b, std::max<int64_t>(type.getRank(), 1), 64);
   Value shape = LLVM::AllocaOp::create(b, context.getType(), i64, count);
   for (int64_t dim = 0; dim < type.getRank(); ++dim) {
     Value size = arith::IndexCastOp::create(

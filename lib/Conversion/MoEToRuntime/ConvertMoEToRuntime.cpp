@@ -48,10 +48,9 @@ struct ConvertMoEToRuntime
                 return convert(b, alloc, context);
               })
               .Case([&](memref::DeallocOp dealloc) {
-                callRuntime(
-                    b, "moe_rt_free", {},
-                    ValueRange{context,
-                               pointerFromMemref(b, dealloc.getMemref())});
+                callRuntime(b, "moe_rt_free", {},
+                            ValueRange{context, pointerFromMemref(
+                                                    b, dealloc.getMemref())});
                 return success();
               })
               .Case([&](CheckOp check) { return convert(b, check, context); })
@@ -80,8 +79,8 @@ private:
 
   LogicalResult convert(ImplicitLocOpBuilder &b, CheckOp check, Value context) {
     // Texts are stored once: unrolled layers share many of them.
-    Attribute site = b.getDictionaryAttr({{"message", check.getMessageAttr()},
-                                          {"node", check.getNodeAttr()}});
+    Attribute site = b.getDictionaryAttr(
+        {{"message", check.getMessageAttr()}, {"node", check.getNodeAttr()}});
     int64_t id = sites.insert({site, sites.size()}).first->second;
     callRuntime(b, "moe_rt_check", {},
                 ValueRange{context, check.getCondition(),
@@ -107,8 +106,7 @@ private:
     Value offset = arith::ConstantIntOp::create(b, section.getInt(), 64);
     Value address = LLVM::GEPOp::create(b, context.getType(), b.getI8Type(),
                                         weights, LLVM::GEPArg(offset));
-    get.getResult().replaceAllUsesWith(
-        memrefFromPointer(b, address, type, {}));
+    get.getResult().replaceAllUsesWith(memrefFromPointer(b, address, type, {}));
     return success();
   }
 

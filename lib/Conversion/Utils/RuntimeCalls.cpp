@@ -31,7 +31,8 @@ Value moe::getSessionContext(Operation *op) {
 
 Value moe::callRuntime(ImplicitLocOpBuilder &b, StringRef name,
                        TypeRange results, ValueRange operands) {
-  auto module = b.getInsertionBlock()->getParentOp()->getParentOfType<ModuleOp>();
+  auto module =
+      b.getInsertionBlock()->getParentOp()->getParentOfType<ModuleOp>();
   if (!module.lookupSymbol(name)) {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(module.getBody());
@@ -59,8 +60,8 @@ Value moe::memrefFromPointer(ImplicitLocOpBuilder &b, Value pointer,
   auto constant = [&](int64_t value) -> Value {
     return arith::ConstantIndexOp::create(b, value);
   };
-  auto descriptor = MemRefDescriptor::poison(b, b.getLoc(),
-                                             converter.convertType(type));
+  auto descriptor =
+      MemRefDescriptor::poison(b, b.getLoc(), converter.convertType(type));
   descriptor.setAllocatedPtr(b, b.getLoc(), pointer);
   descriptor.setAlignedPtr(b, b.getLoc(), pointer);
   descriptor.setOffset(b, b.getLoc(), toI64(constant(0)));
@@ -99,8 +100,8 @@ int64_t moe::elementBytes(Type type) {
 
 Value moe::allocate(ImplicitLocOpBuilder &b, Value context, MemRefType type,
                     ValueRange dynamicSizes) {
-  Value elements = arith::ConstantIndexOp::create(
-      b, elementBytes(type.getElementType()));
+  Value elements =
+      arith::ConstantIndexOp::create(b, elementBytes(type.getElementType()));
   for (Value size : dynamicSizes)
     elements = arith::MulIOp::create(b, elements, size);
   int64_t fixed = 1;
@@ -109,9 +110,8 @@ Value moe::allocate(ImplicitLocOpBuilder &b, Value context, MemRefType type,
   elements = arith::MulIOp::create(b, elements,
                                    arith::ConstantIndexOp::create(b, fixed));
   Value bytes = arith::IndexCastOp::create(b, b.getI64Type(), elements);
-  Value pointer =
-      callRuntime(b, "moe_rt_alloc",
-                  TypeRange{LLVM::LLVMPointerType::get(b.getContext())},
-                  ValueRange{context, bytes});
+  Value pointer = callRuntime(
+      b, "moe_rt_alloc", TypeRange{LLVM::LLVMPointerType::get(b.getContext())},
+      ValueRange{context, bytes});
   return memrefFromPointer(b, pointer, type, dynamicSizes);
 }

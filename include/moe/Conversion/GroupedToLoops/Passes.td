@@ -44,4 +44,19 @@ def ExpandMathPass : Pass<"moe-expand-math"> {
     "::mlir::vector::VectorDialect"];
 }
 
+def ParallelToThreadsPass
+    : Pass<"moe-parallel-to-threads", "::mlir::ModuleOp"> {
+  let summary = "Distribute outermost scf.parallel loops over the threads";
+  let description = [{
+    The outer dimensions of an outermost `scf.parallel` are flattened and cut
+    into blocks for the session's threads (`omp.parallel`, `omp.wsloop`); the
+    innermost dimension, and every parallel loop inside another, becomes
+    `scf.for`. Loops with little work stay on the calling thread.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+    "::mlir::LLVM::LLVMDialect", "::mlir::omp::OpenMPDialect",
+    "::mlir::scf::SCFDialect"];
+}
+
 #endif // MOE_CONVERSION_GROUPEDTOLOOPS_PASSES

@@ -119,12 +119,12 @@ PackedWeightOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
       return emitOpError("expects ") << ref << " to name a weight";
     RankedTensorType source = symbol.getWeightType();
     if (source.getRank() != 3) // G1
-      return emitOpError("expects ") << ref << " to be [E, N, K], got "
-                                     << source;
-    auto required = RankedTensorType::get(
-        panelShape(source.getShape(), source.getElementType(),
-                   getSources().size()),
-        source.getElementType());
+      return emitOpError("expects ")
+             << ref << " to be [E, N, K], got " << source;
+    auto required = RankedTensorType::get(panelShape(source.getShape(),
+                                                     source.getElementType(),
+                                                     getSources().size()),
+                                          source.getElementType());
     if (getWeightType() != required) // G1
       return emitOpError("expects panels of type ")
              << required << ", got " << getWeightType();
@@ -143,8 +143,7 @@ LogicalResult PackOp::verify() {
       return emitOpError("expects weights of one type, got ")
              << weight.getType() << " and " << first;
   auto required = RankedTensorType::get(
-      panelShape(first.getShape(), first.getElementType(),
-                 getWeights().size()),
+      panelShape(first.getShape(), first.getElementType(), getWeights().size()),
       first.getElementType());
   if (getPanels().getType() != required) // G1
     return emitOpError("expects panels of type ")
@@ -182,7 +181,8 @@ LogicalResult PlanOp::verify() {
       !offsets.getElementType().isInteger(64)) // C5
     return emitOpError("expects offsets of type i64 and shape [E + 1], got ")
            << getOuts()[0].getType();
-  if (map.getRank() != 2 || !dimsAgree(map.getDimSize(0), experts.getDimSize(0)) ||
+  if (map.getRank() != 2 ||
+      !dimsAgree(map.getDimSize(0), experts.getDimSize(0)) ||
       map.getDimSize(1) != experts.getDimSize(1) ||
       !map.getElementType().isInteger(32)) // C5
     return emitOpError("expects a row map of type i32 and shape [T, k], got ")
@@ -228,7 +228,8 @@ LogicalResult MatmulOp::verify() {
   if (weights < 1) // G3
     return emitOpError("expects an epilogue with an argument per weight and "
                        "per extra");
-  if (!panels.hasStaticShape() || rows.isDynamicDim(1) || out.isDynamicDim(1)) // G2
+  if (!panels.hasStaticShape() || rows.isDynamicDim(1) ||
+      out.isDynamicDim(1)) // G2
     return emitOpError("expects static expert, column and row widths");
   SmallVector<int64_t> required =
       panelShape({panels.getDimSize(0), out.getDimSize(1), rows.getDimSize(1)},

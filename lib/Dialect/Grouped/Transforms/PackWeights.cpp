@@ -74,8 +74,8 @@ static Value packAtRunTime(ImplicitLocOpBuilder &b, PackOp op) {
         arith::CmpIOp::create(nb, arith::CmpIPredicate::ule, k, lastK));
     SmallVector<Value> at{index(0), arith::MinUIOp::create(nb, n, lastN),
                           arith::MinUIOp::create(nb, k, lastK)};
-    Value value = arith::ConstantOp::create(
-        nb, nb.getZeroAttr(panels.getElementType()));
+    Value value =
+        arith::ConstantOp::create(nb, nb.getZeroAttr(panels.getElementType()));
     Value zero = value;
     for (auto [w, source] : llvm::enumerate(op.getWeights())) {
       Value element = tensor::ExtractOp::create(nb, source, at);

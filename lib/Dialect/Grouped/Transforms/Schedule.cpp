@@ -52,12 +52,11 @@ struct Schedule : grouped::impl::SchedulePassBase<Schedule> {
       accumulators = 24;
     int64_t tileRows =
         std::max<int64_t>(accumulators / (vectorsPerPanel * tilePanels), 1);
-    int64_t kBlock = llvm::bit_floor<uint64_t>(
-        l1Bytes / 2 / (kPanelColumns * kFloatBytes));
+    int64_t kBlock =
+        llvm::bit_floor<uint64_t>(l1Bytes / 2 / (kPanelColumns * kFloatBytes));
     int64_t panelBlock = 16;
     int64_t rowBlock =
-        l2Bytes / 2 /
-        (kFloatBytes * (kBlock + panelBlock * kPanelColumns));
+        l2Bytes / 2 / (kFloatBytes * (kBlock + panelBlock * kPanelColumns));
     rowBlock = std::max<int64_t>(rowBlock / tileRows, 1) * tileRows;
 
     SmallVector<NamedAttribute> sizes{

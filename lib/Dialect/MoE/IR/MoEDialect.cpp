@@ -15,9 +15,9 @@
 using namespace mlir;
 using namespace mlir::moe;
 
+#include "moe/Dialect/MoE/IR/MoEInterfaces.cpp.inc"
 #include "moe/Dialect/MoE/IR/MoEOpsDialect.cpp.inc"
 #include "moe/Dialect/MoE/IR/MoEOpsEnums.cpp.inc"
-#include "moe/Dialect/MoE/IR/MoEInterfaces.cpp.inc"
 #define GET_ATTRDEF_CLASSES
 #include "moe/Dialect/MoE/IR/MoEOpsAttrs.cpp.inc"
 

@@ -130,8 +130,8 @@ LogicalResult WeightStackOp::verify() {
 LogicalResult
 WeightStackOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
   RankedTensorType type = getWeightType();
-  auto slice =
-      RankedTensorType::get(type.getShape().drop_front(), type.getElementType());
+  auto slice = RankedTensorType::get(type.getShape().drop_front(),
+                                     type.getElementType());
   for (Attribute ref : getWeights()) {
     auto symbol = symbolTable.lookupNearestSymbolFrom<WeightSymbolOpInterface>(
         *this, cast<FlatSymbolRefAttr>(ref));
@@ -150,7 +150,8 @@ WeightStackOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
 
 OpFoldResult GetWeightOp::fold(FoldAdaptor) { return getWeightAttr(); }
 
-LogicalResult GetWeightOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
+LogicalResult
+GetWeightOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
   auto symbol = symbolTable.lookupNearestSymbolFrom<WeightSymbolOpInterface>(
       *this, getWeightAttr());
   if (!symbol) // W5
@@ -307,15 +308,15 @@ LogicalResult CombineOp::verify() {
            << weights << " and " << map;
   if (!dimsAgree(result.getDimSize(0), map.getDimSize(0)) ||
       !dimsAgree(result.getDimSize(1), getRows().getType().getDimSize(1)) ||
-      result.getElementType() !=
-          getRows().getType().getElementType()) // C10
+      result.getElementType() != getRows().getType().getElementType()) // C10
     return emitOpError("expects a result [T, N] of the rows' type, got ")
            << result;
   return success();
 }
 
-LogicalResult CombineOp::reifyResultShapes(OpBuilder &b,
-                                           ReifiedRankedShapedTypeDims &shapes) {
+LogicalResult
+CombineOp::reifyResultShapes(OpBuilder &b,
+                             ReifiedRankedShapedTypeDims &shapes) {
   shapes.assign(1, {dimOf(b, getLoc(), getRowMap(), 0),
                     dimOf(b, getLoc(), getRows(), 1)});
   return success();
@@ -327,7 +328,8 @@ LogicalResult CombineOp::reifyResultShapes(OpBuilder &b,
 
 LogicalResult CheckOp::canonicalize(CheckOp op, PatternRewriter &rewriter) {
   if (!matchPattern(op.getCondition(), m_One()))
-    return rewriter.notifyMatchFailure(op, "the condition is not known to hold");
+    return rewriter.notifyMatchFailure(op,
+                                       "the condition is not known to hold");
   rewriter.eraseOp(op);
   return success();
 }
