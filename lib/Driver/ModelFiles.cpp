@@ -20,9 +20,9 @@
 using namespace mlir;
 using namespace mlir::moe;
 
-/// The text of moe/Runtime/moe.h, written by the build.
+/// The text of moe/Runtime/moe.h.
 static constexpr char kABIText[] =
-#include "MoEHeaderText.inc"
+#include "moe/Runtime/HeaderText.inc"
     ;
 
 static StringRef dtypeName(int32_t dtype) {

@@ -54,7 +54,8 @@ static bool checkNames(const CPUOptions &options, const llvm::Target &target,
   }
   SmallVector<StringRef> features;
   StringRef(options.features).split(features, ',', -1, /*KeepEmpty=*/false);
-  for (StringRef feature : features) {
+  for (StringRef given : features) {
+    StringRef feature = given;
     bool known = feature.consume_front("+") || feature.consume_front("-");
     known &= llvm::any_of(info->getAllProcessorFeatures(),
                           [&](const llvm::SubtargetFeatureKV &entry) {
@@ -63,7 +64,7 @@ static bool checkNames(const CPUOptions &options, const llvm::Target &target,
     if (known)
       continue;
     error = "expects target features like '+avx2' that " + options.triple +
-            " has, got '" + feature.str() + "'";
+            " has, got '" + given.str() + "'";
     return false;
   }
   return true;
