@@ -54,6 +54,7 @@ config.substitutions += [
     ("%cmake", config.cmake),
     ("%host_cc", config.host_cc),
     ("%host_cxx", config.host_cxx),
+    ("%llvm_lib", os.path.join(os.path.dirname(config.llvm_tools_dir), "lib")),
     ("%moe_src", config.moe_src_root),
     ("%moe_obj", config.moe_obj_root),
 ]
