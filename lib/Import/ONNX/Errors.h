@@ -9,10 +9,21 @@
 #ifndef MOE_LIB_IMPORT_ONNX_ERRORS_H
 #define MOE_LIB_IMPORT_ONNX_ERRORS_H
 
+#include "llvm/ADT/StringRef.h"
 #include "llvm/ADT/Twine.h"
 #include "llvm/Support/Error.h"
+#include <string>
 
 namespace mlir::moe::onnx_import {
+
+/// `text` without what would break its line: names come from the model.
+inline std::string oneLine(llvm::StringRef text) {
+  std::string line = text.str();
+  for (char &c : line)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+      c = '?';
+  return line;
+}
 
 inline llvm::Error makeError(const llvm::Twine &message) {
   return llvm::createStringError(llvm::inconvertibleErrorCode(), message);

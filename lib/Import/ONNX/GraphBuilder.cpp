@@ -9,6 +9,7 @@
 #include "GraphBuilder.h"
 
 #include "ElementTypes.h"
+#include "Errors.h"
 #include "SourceFiles.h"
 #include "Tensors.h"
 #include "onnx/onnx_pb.h"
@@ -167,7 +168,9 @@ private:
         loc = NameLoc::get(StringAttr::get(context, entry.value()), loc);
     return NameLoc::get(StringAttr::get(context, node.name()), loc);
   }
-  InFlightDiagnostic error() { return emitError(fileLoc); }
+  LogicalResult error(const Twine &message) {
+    return emitError(fileLoc) << oneLine(message.str());
+  }
 
   const ::onnx::ModelProto &model;
   const TensorTable &tensors;
@@ -264,8 +267,7 @@ FailureOr<Value> ModuleBuilder::lookup(StringRef name, Scope &scope) {
       at->values[name] = *value;
     return value;
   }
-  error() << "value '" << name << "' is used before it is computed";
-  return failure();
+  return error("value '" + name + "' is used before it is computed");
 }
 
 LogicalResult ModuleBuilder::buildNode(const NodeProto &node, Scope &scope) {
@@ -361,9 +363,9 @@ ModuleBuilder::weightSymbol(const TensorProto &tensor, StringRef name,
                             TensorRange range) {
   RankedTensorType type = tensorType(tensor, context);
   if (isa<ComplexType>(type.getElementType())) {
-    error() << "tensor '" << name << "' has complex elements and "
-            << range.length << " bytes, expects at most " << kMaxDenseBytes;
-    return failure();
+    return error("tensor '" + name + "' has complex elements and " +
+                 Twine(range.length) + " bytes, expects at most " +
+                 Twine(kMaxDenseBytes));
   }
   FlatSymbolRefAttr &symbol = weights[{range.file, range.offset, range.length,
                                        type.getAsOpaquePointer()}];
@@ -443,8 +445,8 @@ LogicalResult ModuleBuilder::buildConstant(const NodeProto &node,
         vectorOf(only->strings_size(), stringType),
         SmallVector<StringRef>(only->strings().begin(), only->strings().end()));
   if (!value) {
-    error() << describe(node) << ": expects one attribute that gives the value";
-    return failure();
+    return error(describe(node) +
+                 ": expects one attribute that gives the value");
   }
   scope.values[node.output(0)] = ConstantOp::create(scope.builder, loc, value);
   return success();
@@ -483,11 +485,10 @@ ModuleBuilder::convertAttribute(const AttributeProto &attribute,
     return Attribute(*symbol);
   }
   default:
-    error() << describe(node) << ": attribute '" << attribute.name()
-            << "' has kind "
-            << AttributeProto::AttributeType_Name(attribute.type())
-            << ", which is not supported";
-    return failure();
+    return error(describe(node) + ": attribute '" + attribute.name() +
+                 "' has kind " +
+                 AttributeProto::AttributeType_Name(attribute.type()) +
+                 ", which is not supported");
   }
 }
 

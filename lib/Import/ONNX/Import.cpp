@@ -8,6 +8,7 @@
 
 #include "moe/Import/ONNX/Import.h"
 
+#include "Errors.h"
 #include "GraphBuilder.h"
 #include "ModelChecks.h"
 #include "OnnxLibrary.h"
@@ -51,7 +52,8 @@ private:
   LogicalResult prepare();
 
   LogicalResult report(const Twine &message) {
-    return emitError(FileLineColLoc::get(&context, path, 0, 0)) << message;
+    return emitError(FileLineColLoc::get(&context, path, 0, 0))
+           << oneLine(message.str());
   }
   LogicalResult report(llvm::Error error) {
     return error ? report(Twine(llvm::toString(std::move(error)))) : success();

@@ -268,6 +268,8 @@ static Error checkForms(ModelProto &model) {
                     "no function";
   });
   walkNodes(model, [&](NodeProto &node) {
+    if (StringRef(node.op_type()).contains("::") && message.empty())
+      message = describe(node) + ": expects an operator name without '::'";
     for (const AttributeProto &attribute : node.attribute()) {
       bool unsupported =
           attribute.has_sparse_tensor() || attribute.sparse_tensors_size() ||

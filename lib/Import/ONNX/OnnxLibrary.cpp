@@ -109,27 +109,23 @@ public:
   }
 };
 
-/// For inference: data propagation writes out one dimension per element of a
-/// one-dimensional operand, and a file may claim 2^62 of them.
+/// For inference: what writes out one dimension per element of a shape operand
+/// is kept from operands that claim 2^62 elements.
 class InferenceRegistry : public Registry {
 public:
   const OpSchema *GetSchema(const std::string &opType, int version,
                             const std::string &domain) const override {
     const OpSchema *schema = Registry::GetSchema(opType, version, domain);
-    if (!schema || !schema->has_data_propagation_function())
+    if (!schema)
+      return nullptr;
+    // The other inference functions have a bound of their own.
+    bool unboundedInference = opType == "Expand" && schema->SinceVersion() < 13;
+    if (!unboundedInference && !schema->has_data_propagation_function())
       return schema;
     auto [entry, isNew] = bounded.try_emplace(schema, nullptr);
     if (isNew) {
-      auto copy = std::make_unique<OpSchema>(*schema);
-      DataPropagationFunction propagate = schema->GetDataPropagationFunction();
-      copy->PartialDataPropagationFunction(
-          [propagate](DataPropagationContext &ctx) {
-            for (size_t i = 0; i < ctx.getNumInputs(); ++i)
-              if (isLong(ctx.getInputType(i)))
-                return;
-            propagate(ctx);
-          });
-      entry->second = std::move(copy);
+      entry->second = std::make_unique<OpSchema>(*schema);
+      bound(*entry->second, unboundedInference);
     }
     return entry->second.get();
   }
@@ -139,6 +135,31 @@ private:
     constexpr int64_t kMaxElements = 1024;
     return type && type->tensor_type().shape().dim_size() == 1 &&
            type->tensor_type().shape().dim(0).dim_value() > kMaxElements;
+  }
+
+  template <typename Context> static bool hasLongInput(Context &ctx) {
+    for (size_t i = 0; i < ctx.getNumInputs(); ++i)
+      if (isLong(ctx.getInputType(i)))
+        return true;
+    return false;
+  }
+
+  static void bound(OpSchema &schema, bool inference) {
+    if (schema.has_data_propagation_function()) {
+      DataPropagationFunction propagate = schema.GetDataPropagationFunction();
+      schema.PartialDataPropagationFunction(
+          [propagate](DataPropagationContext &ctx) {
+            if (!hasLongInput(ctx))
+              propagate(ctx);
+          });
+    }
+    if (inference) {
+      InferenceFunction infer = schema.GetTypeAndShapeInferenceFunction();
+      schema.TypeAndShapeInferenceFunction([infer](InferenceContext &ctx) {
+        if (!hasLongInput(ctx))
+          infer(ctx);
+      });
+    }
   }
 
   mutable std::unordered_map<const OpSchema *, std::unique_ptr<OpSchema>>

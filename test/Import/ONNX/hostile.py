@@ -497,13 +497,38 @@ def stray_reference(folder):
     return found
 
 
+@case("node 'evil name: error' (Add): ")
+def name_with_newline(folder):
+    return two_nodes(helper.make_node("Add", ["x"], ["a"], name="evil\nname: error"), helper.make_node("Neg", ["a"], ["y"]))
+
+
+@case("expects an operator name without '::'")
+def operator_with_separator(folder):
+    return two_nodes(helper.make_node("a::b", ["x"], ["a"], name="n"), helper.make_node("Neg", ["a"], ["y"]))
+
+
+@case("node 'n' (Neg): ")
+def nameless_attribute(folder):
+    found = two_nodes(helper.make_node("Neg", ["x"], ["a"], name="n"), helper.make_node("Neg", ["a"], ["y"]))
+    found.graph.node[0].attribute.add(name="", type=onnx.AttributeProto.INT, i=1)
+    return found
+
+
 # A graph input may claim any size; nothing may be as large as it claims.
-@case("error: ")
+@case("node 'wrong' (MatMul): ")
+def huge_old_shape_operand(folder):
+    nodes = [helper.make_node("Expand", ["x", "s"], ["z"], name="e"), helper.make_node("MatMul", ["x", "w"], ["y"], name="wrong")]
+    return model(nodes, [value("x", ["n", 4]), value("s", [2**50], I64)], [value("y", None)], [array("w", np.ones((5, 4)))],
+                 opsets=[("", 8)])
+
+
+@case("node 'wrong' (MatMul): ")
 def huge_shape_operand(folder):
     nodes = [helper.make_node("Gather", ["s", "i"], ["t"], name="g"),
              helper.make_node("Reshape", ["x", "s"], ["z"], name="r"),
-             helper.make_node("Add", ["z"], ["y"], name="wrong")]
-    return model(nodes, [value("x", ["n", 4]), value("s", [2**50], I64), value("i", [1], I64)], [value("y", None)])
+             helper.make_node("MatMul", ["x", "w"], ["y"], name="wrong")]
+    return model(nodes, [value("x", ["n", 4]), value("s", [2**50], I64), value("i", [1], I64)], [value("y", None)],
+                 [array("w", np.ones((5, 4)))])
 
 
 # ---- Functions ---------------------------------------------------------------

@@ -45,6 +45,16 @@ func.func @attributes(%x: tensor<4xf32>) {
   return
 }
 
+// CHECK: moe.weight @w
+moe.weight @w {file = "model.onnx", length = 4096 : i64, offset = 64 : i64} : tensor<32x32xf32>
+
+// CHECK-LABEL: func.func @weight_attribute
+func.func @weight_attribute() -> tensor<32x32xf32> {
+  // CHECK: onnx.node "Fill"() {value = @w} opset 1 : () -> tensor<32x32xf32>
+  %0 = onnx.node "Fill"() {value = @w} opset 1 : () -> tensor<32x32xf32>
+  return %0 : tensor<32x32xf32>
+}
+
 // CHECK-LABEL: func.func @subgraphs
 func.func @subgraphs(%c: tensor<i1>, %a: tensor<4xf32>, %n: tensor<i64>) -> tensor<4xf32> {
   // CHECK: onnx.node "If"(%{{.*}}) name "if" opset 20 : (tensor<i1>) -> tensor<4xf32> graph "then_branch" {
