@@ -43,6 +43,7 @@ void moe::registerAllMoEPasses() {
   registerMoEWeightsPasses();
   registerMoEToGroupedPasses();
   registerMoEToRuntimePasses();
+  registerONNXToMoEPasses();
   grouped::registerGroupedPasses();
   grouped::registerGroupedToLoopsPasses();
   registerPipelines();

@@ -39,4 +39,27 @@ def ONNXRecognizeMoE : Pass<"onnx-recognize-moe", "::mlir::ModuleOp"> {
     "::mlir::tensor::TensorDialect"];
 }
 
+def ConvertONNXToMoE : Pass<"convert-onnx-to-moe", "::mlir::ModuleOp"> {
+  let summary = "Give every ONNX node its meaning in tensor, linalg, arith and moe";
+  let description = [{
+    Replaces all operations of the `onnx` dialect. Other operations, such as the
+    `moe` ones that a recogniser has put into the graph, stay.
+
+    - Shape arithmetic becomes scalar arithmetic on `index`; a tensor of sizes
+      survives only where data decides it. Dimensions are polynomials over the
+      symbolic names of the inputs' dimensions (`moe.dims`), so that sizes that
+      are equal by construction are known to be equal. Where a broadcast or
+      reshape cannot be decided, the code decides at run time, with `moe.check`.
+    - Products with a weight become `moe.grouped_matmul` with one group over a
+      view of the weight; all others are `linalg.generic` contractions.
+    - 16-bit floats are computed in f32, operator by operator.
+    - Before anything is converted, all operators, operator set versions and
+      attributes without a converter are reported together.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::math::MathDialect", "::mlir::moe::MoEDialect",
+    "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
+}
+
 #endif // MOE_CONVERSION_ONNXTOMOE_PASSES_TD

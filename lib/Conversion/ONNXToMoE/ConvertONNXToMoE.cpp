@@ -1,0 +1,269 @@
+//===- ConvertONNXToMoE.cpp - give every ONNX node its meaning ------------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// One pass over each function in program order. It is not a dialect conversion:
+// a converter needs what is known about its operands' sizes, and that is known
+// exactly when all nodes before it have been converted.
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe/Conversion/ONNXToMoE/Passes.h"
+
+#include "Registry.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "llvm/Support/DebugLog.h"
+
+#define DEBUG_TYPE "convert-onnx-to-moe"
+
+namespace mlir::moe {
+#define GEN_PASS_DEF_CONVERTONNXTOMOE
+#include "moe/Conversion/ONNXToMoE/Passes.h.inc"
+} // namespace mlir::moe
+
+using namespace mlir;
+using namespace mlir::moe;
+using namespace mlir::moe::raise;
+
+/// Reports every node without a converter, so that nobody has to fix a model
+/// one message at a time.
+static LogicalResult checkOperators(ModuleOp module) {
+  bool complete = true;
+  module.walk([&](onnx::NodeOp node) {
+    std::string why;
+    if (Registry::get().lookup(node, why))
+      return;
+    complete = false;
+    node.emitError() << node.describe() << ": " << why;
+  });
+  return success(complete);
+}
+
+//===----------------------------------------------------------------------===//
+// Values that do not come from nodes
+//===----------------------------------------------------------------------===//
+
+/// The symbolic names of an argument's dimensions.
+static SmallVector<StringRef> dimNames(func::FuncOp func, unsigned argument,
+                                       int64_t rank) {
+  SmallVector<StringRef> names(rank);
+  if (auto dims = func.getArgAttrOfType<ArrayAttr>(argument, kDimsAttr))
+    for (auto [i, name] : llvm::enumerate(dims.getAsRange<StringAttr>()))
+      if (static_cast<int64_t>(i) < rank)
+        names[i] = name.getValue();
+  return names;
+}
+
+static LogicalResult mapArguments(func::FuncOp func, Lowering &l) {
+  for (BlockArgument argument : func.getArguments()) {
+    auto type = dyn_cast<RankedTensorType>(argument.getType());
+    if (!type)
+      return func.emitError()
+             << "input " << argument.getArgNumber()
+             << ": expects a tensor of known rank, got " << argument.getType();
+    Type element = type.getElementType();
+    if (!isa<IntegerType, FloatType>(element))
+      return func.emitError()
+             << "input " << argument.getArgNumber()
+             << ": expects integer or float elements, got " << element;
+    // Tensors are signless from here on; the attribute is for the signature.
+    if (element.isUnsignedInteger())
+      func.setArgAttr(argument.getArgNumber(), "moe.unsigned",
+                      l.b.getUnitAttr());
+    argument.setType(type.clone(Lowering::storageType(element)));
+    Dims dims;
+    for (auto [i, name] : llvm::enumerate(
+             dimNames(func, argument.getArgNumber(), type.getRank())))
+      dims.push_back(l.sizes.inputDim(name, argument, i));
+    l.map(argument, l.tensor(argument, element, dims));
+  }
+  return success();
+}
+
+/// What is known about the sizes of a result of an operation that was in the
+/// graph already: `rows` names an operand and its dimension for each result
+/// whose first dimension is that one.
+static Dims foreignDims(OpResult result, Lowering &l) {
+  auto type = cast<RankedTensorType>(result.getType());
+  Dims dims;
+  for (int64_t i = 0; i < type.getRank(); ++i)
+    dims.push_back(l.sizes.dimOf(result, i));
+  auto rowsOf = [&](Value operand) {
+    if (type.isDynamicDim(0))
+      if (Tensor t = l.lookup(operand))
+        dims[0] = t->dims[0];
+  };
+  Operation *op = result.getOwner();
+  if (auto route = dyn_cast<RouteOp>(op))
+    rowsOf(route.getLogits());
+  else if (auto dispatch = dyn_cast<DispatchOp>(op);
+           dispatch && result == dispatch.getRowMap())
+    rowsOf(dispatch.getExperts());
+  else if (auto matmul = dyn_cast<GroupedMatmulOp>(op))
+    rowsOf(matmul.getRows());
+  else if (auto combine = dyn_cast<CombineOp>(op))
+    rowsOf(combine.getWeights());
+  else if (isa<tensor::CastOp>(op) ||
+           (isa<linalg::GenericOp>(op) && op->getNumOperands() > 0)) {
+    // A cast, and an elementwise operation: the sizes of the operand of the
+    // same rank.
+    if (auto generic = dyn_cast<linalg::GenericOp>(op))
+      if (!generic.getMatchingIndexingMap(generic.getDpsInitOperand(0))
+               .isIdentity() ||
+          !generic.getIndexingMapsArray().front().isIdentity())
+        return dims;
+    if (Tensor t = l.lookup(op->getOperand(0)); t && t->rank() == type.getRank())
+      for (int64_t i = 0; i < type.getRank(); ++i)
+        if (type.isDynamicDim(i))
+          dims[i] = t->dims[i];
+  }
+  return dims;
+}
+
+/// Leaves `op` where it is, over converted operands.
+static LogicalResult keepOperation(Operation *op, Lowering &l) {
+  SmallVector<Tensor> tensors;
+  Dims resultDims;
+  SmallVector<Dims> allDims;
+  // The sizes are read off the ONNX operands, before these are replaced.
+  for (OpResult result : op->getResults())
+    allDims.push_back(isa<RankedTensorType>(result.getType())
+                          ? foreignDims(result, l)
+                          : Dims());
+  WalkResult walk = op->walk([&](Operation *nested) {
+    for (OpOperand &operand : nested->getOpOperands()) {
+      Tensor t = l.lookup(operand.get());
+      if (!t)
+        continue;
+      Value value = l.value(t);
+      Type expected = operand.get().getType();
+      if (value.getType() != expected) {
+        if (!tensor::CastOp::areCastCompatible(value.getType(), expected)) {
+          op->emitError() << "expects an operand of type " << expected
+                          << ", got " << value.getType();
+          return WalkResult::interrupt();
+        }
+        value = tensor::CastOp::create(l.b, expected, value);
+      }
+      operand.set(value);
+    }
+    return WalkResult::advance();
+  });
+  if (walk.wasInterrupted())
+    return failure();
+  for (auto [result, dims] : llvm::zip_equal(op->getResults(), allDims)) {
+    auto type = dyn_cast<RankedTensorType>(result.getType());
+    if (!type)
+      continue;
+    if (op->hasTrait<OpTrait::ConstantLike>() || dims.empty()) {
+      l.map(result, l.foreign(result));
+      continue;
+    }
+    // The type may say less than the operands' sizes do.
+    l.b.setInsertionPointAfter(op);
+    l.map(result, l.tensor(l.cast(result, dims), type.getElementType(), dims));
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Functions
+//===----------------------------------------------------------------------===//
+
+static LogicalResult convertNode(onnx::NodeOp node, Lowering &l) {
+  LDBG() << node.describe();
+  l.node = node;
+  std::string why;
+  if (failed(Registry::get().lookup(node, why)->convert(l)))
+    return failure();
+  for (auto [i, output] : llvm::enumerate(node.getOutputs()))
+    if (node.output(i) && !l.lookup(output) && !output.use_empty())
+      return l.error() << "output " << i << " is not supported";
+  return success();
+}
+
+/// Refines the results' types to those of the returned values.
+static LogicalResult convertReturn(func::ReturnOp op, func::FuncOp func,
+                                   Lowering &l) {
+  SmallVector<Type> types;
+  for (OpOperand &operand : op->getOpOperands()) {
+    Tensor t = l.lookup(operand.get());
+    if (!t)
+      return op.emitError() << "output " << operand.getOperandNumber()
+                            << ": expects a tensor";
+    operand.set(l.value(t));
+    if (t->isUnsigned())
+      func.setResultAttr(operand.getOperandNumber(), "moe.unsigned",
+                         l.b.getUnitAttr());
+    types.push_back(operand.get().getType());
+  }
+  func.setType(FunctionType::get(
+      func.getContext(), func.getBody().getArgumentTypes(), types));
+  return success();
+}
+
+static LogicalResult convertFunction(func::FuncOp func,
+                                     WeightSymbols &weights) {
+  if (func.isExternal())
+    return success();
+  if (!func.getBody().hasOneBlock())
+    return func.emitError() << "expects a body of one block";
+  Lowering l(func.getContext(), weights);
+  if (failed(mapArguments(func, l)))
+    return failure();
+  Block &body = func.getBody().front();
+  SmallVector<Operation *> erase;
+  SmallVector<Operation *> original(
+      llvm::make_pointer_range(body.getOperations()));
+  for (Operation *op : original) {
+    l.b.setInsertionPoint(op);
+    l.b.setLoc(op->getLoc());
+    LogicalResult done = success();
+    if (auto node = dyn_cast<onnx::NodeOp>(op)) {
+      done = convertNode(node, l);
+    } else if (auto constant = dyn_cast<onnx::ConstantOp>(op)) {
+      auto dense = dyn_cast<DenseElementsAttr>(constant.getValue());
+      if (!dense || !isa<IntegerType, FloatType>(dense.getElementType()))
+        continue; // an error only where something uses it
+      l.map(constant, l.tensor(dense));
+    } else if (auto ret = dyn_cast<func::ReturnOp>(op)) {
+      if (failed(convertReturn(ret, func, l)))
+        return failure();
+      continue;
+    } else if (!isa<onnx::NoneOp>(op)) {
+      if (failed(keepOperation(op, l)))
+        return failure();
+      continue;
+    }
+    if (failed(done))
+      return failure();
+    erase.push_back(op);
+  }
+  for (Operation *op : llvm::reverse(erase))
+    op->erase();
+  return success();
+}
+
+namespace {
+struct ConvertONNXToMoE
+    : public mlir::moe::impl::ConvertONNXToMoEBase<ConvertONNXToMoE> {
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    if (failed(checkOperators(module)))
+      return signalPassFailure();
+    WeightSymbols weights(module);
+    for (auto func : module.getOps<func::FuncOp>())
+      if (failed(convertFunction(func, weights)))
+        return signalPassFailure();
+  }
+};
+} // namespace

@@ -1,0 +1,155 @@
+//===- Elements.cpp - arithmetic on one element ---------------------------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Elements.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+using namespace mlir::moe::raise;
+
+Type raise::onnxElementType(Builder &b, int64_t dataType) {
+  auto integer = [&](unsigned width, bool isSigned) {
+    return IntegerType::get(b.getContext(), width,
+                            isSigned ? IntegerType::Signless
+                                     : IntegerType::Unsigned);
+  };
+  switch (dataType) {
+  case 1:
+    return b.getF32Type();
+  case 2:
+    return integer(8, false);
+  case 3:
+    return integer(8, true);
+  case 4:
+    return integer(16, false);
+  case 5:
+    return integer(16, true);
+  case 6:
+    return integer(32, true);
+  case 7:
+    return integer(64, true);
+  case 9:
+    return b.getI1Type();
+  case 10:
+    return b.getF16Type();
+  case 11:
+    return b.getF64Type();
+  case 12:
+    return integer(32, false);
+  case 13:
+    return integer(64, false);
+  case 16:
+    return b.getBF16Type();
+  default:
+    return {};
+  }
+}
+
+static Value floatToInteger(ImplicitLocOpBuilder &b, Value v, IntegerType to) {
+  Type from = v.getType();
+  Type storage = Lowering::storageType(to);
+  bool isUnsigned = to.isUnsigned();
+  unsigned width = to.getWidth();
+  // Powers of two: exact in every float type that reaches them.
+  double low = isUnsigned ? 0.0 : -std::ldexp(1.0, width - 1);
+  double high = std::ldexp(1.0, isUnsigned ? width : width - 1);
+  Value lowest = floatConstant(b, from, low), end = floatConstant(b, from, high);
+  Value zero = floatConstant(b, from, 0.0);
+  using P = arith::CmpFPredicate;
+  Value tooLow = arith::CmpFOp::create(b, P::OLT, v, lowest);
+  Value tooHigh = arith::CmpFOp::create(b, P::OGE, v, end);
+  Value isNaN = arith::CmpFOp::create(b, P::UNO, v, v);
+  Value outside = arith::OrIOp::create(
+      b, isNaN, arith::OrIOp::create(b, tooLow, tooHigh));
+  Value safe = arith::SelectOp::create(b, outside, zero, v);
+  Value result = isUnsigned
+                     ? Value(arith::FPToUIOp::create(b, storage, safe))
+                     : Value(arith::FPToSIOp::create(b, storage, safe));
+  APInt greatest = isUnsigned ? APInt::getMaxValue(width)
+                              : APInt::getSignedMaxValue(width);
+  APInt least = isUnsigned ? APInt::getMinValue(width)
+                           : APInt::getSignedMinValue(width);
+  Value most =
+      arith::ConstantOp::create(b, b.getIntegerAttr(storage, greatest));
+  Value fewest = arith::ConstantOp::create(b, b.getIntegerAttr(storage, least));
+  result = arith::SelectOp::create(b, tooHigh, most, result);
+  return arith::SelectOp::create(b, tooLow, fewest, result);
+}
+
+Value raise::castElement(ImplicitLocOpBuilder &b, Value v, Type from, Type to) {
+  Type target = Lowering::computeType(to);
+  bool toBool = to.isInteger(1);
+  if (isa<FloatType>(from)) {
+    if (isa<FloatType>(to)) {
+      // A f64 is rounded to 16 bits in one step, by the caller.
+      if (v.getType() == target || to.getIntOrFloatBitWidth() < 32)
+        return v;
+      return fromCompute(b, v, target);
+    }
+    if (toBool) {
+      Value zero = floatConstant(b, v.getType(), 0.0);
+      return arith::CmpFOp::create(b, arith::CmpFPredicate::UNE, v, zero);
+    }
+    return floatToInteger(b, v, cast<IntegerType>(to));
+  }
+  bool isUnsigned = from.isUnsignedInteger() || from.isInteger(1);
+  if (isa<FloatType>(to))
+    return isUnsigned ? Value(arith::UIToFPOp::create(b, target, v))
+                      : Value(arith::SIToFPOp::create(b, target, v));
+  if (toBool) {
+    Value zero = intConstant(b, v.getType(), 0);
+    return arith::CmpIOp::create(b, arith::CmpIPredicate::ne, v, zero);
+  }
+  unsigned have = v.getType().getIntOrFloatBitWidth();
+  unsigned want = target.getIntOrFloatBitWidth();
+  if (want < have)
+    return arith::TruncIOp::create(b, target, v);
+  if (want == have)
+    return v;
+  return isUnsigned ? Value(arith::ExtUIOp::create(b, target, v))
+                    : Value(arith::ExtSIOp::create(b, target, v));
+}
+
+Value raise::maxElement(ImplicitLocOpBuilder &b, Value x, Value y,
+                        bool isUnsigned) {
+  if (isa<FloatType>(x.getType()))
+    return arith::MaximumFOp::create(b, x, y);
+  if (isUnsigned)
+    return arith::MaxUIOp::create(b, x, y);
+  return arith::MaxSIOp::create(b, x, y);
+}
+
+Value raise::minElement(ImplicitLocOpBuilder &b, Value x, Value y,
+                        bool isUnsigned) {
+  if (isa<FloatType>(x.getType()))
+    return arith::MinimumFOp::create(b, x, y);
+  if (isUnsigned)
+    return arith::MinUIOp::create(b, x, y);
+  return arith::MinSIOp::create(b, x, y);
+}
+
+Value raise::addElements(ImplicitLocOpBuilder &b, Value x, Value y) {
+  if (isa<FloatType>(x.getType()))
+    return arith::AddFOp::create(b, x, y);
+  return arith::AddIOp::create(b, x, y);
+}
+
+Value raise::mulElements(ImplicitLocOpBuilder &b, Value x, Value y) {
+  if (isa<FloatType>(x.getType()))
+    return arith::MulFOp::create(b, x, y);
+  return arith::MulIOp::create(b, x, y);
+}
+
+Value raise::sigmoidElement(ImplicitLocOpBuilder &b, Value x) {
+  Value one = floatConstant(b, x.getType(), 1.0);
+  Value e = math::ExpOp::create(b, arith::NegFOp::create(b, x));
+  return arith::DivFOp::create(b, one, arith::AddFOp::create(b, one, e));
+}

@@ -1,0 +1,36 @@
+//===- Elements.h - arithmetic on one element -------------------*- C++ -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_LIB_CONVERSION_ONNXTOMOE_ELEMENTS_H
+#define MOE_LIB_CONVERSION_ONNXTOMOE_ELEMENTS_H
+
+#include "Lowering.h"
+
+namespace mlir::moe::raise {
+
+/// The type that the number `dataType` of ONNX's TensorProto stands for; null
+/// for types that tensors cannot have after this pass.
+Type onnxElementType(Builder &b, int64_t dataType);
+
+/// `v`, an element of ONNX type `from` in its compute type, as ONNX type `to`.
+/// Floats outside of an integer type's range saturate, NaN becomes 0: ONNX
+/// leaves both open, LLVM makes them undefined.
+Value castElement(ImplicitLocOpBuilder &b, Value v, Type from, Type to);
+
+/// The greater or lesser element; a NaN wins.
+Value maxElement(ImplicitLocOpBuilder &b, Value x, Value y, bool isUnsigned);
+Value minElement(ImplicitLocOpBuilder &b, Value x, Value y, bool isUnsigned);
+Value addElements(ImplicitLocOpBuilder &b, Value x, Value y);
+Value mulElements(ImplicitLocOpBuilder &b, Value x, Value y);
+
+/// 1 / (1 + exp(-x))
+Value sigmoidElement(ImplicitLocOpBuilder &b, Value x);
+
+} // namespace mlir::moe::raise
+
+#endif // MOE_LIB_CONVERSION_ONNXTOMOE_ELEMENTS_H

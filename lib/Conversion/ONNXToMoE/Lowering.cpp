@@ -1,0 +1,345 @@
+//===- Lowering.cpp - what the converters of ONNX nodes work with ---------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+// Values and run-time checks; the code for tensors is in LoweringOps.cpp.
+
+#include "Lowering.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Matchers.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+using namespace mlir::moe::raise;
+
+/// Longer lists of integers are data. A shape has at most a handful of
+/// dimensions, a list of starts or splits rarely more.
+static constexpr int64_t kMaxElements = 32;
+
+Expr raise::product(ArrayRef<Expr> dims) {
+  Expr p = 1;
+  for (const Expr &d : dims)
+    p = p * d;
+  return p;
+}
+
+SmallVector<utils::IteratorType> raise::parallel(int64_t rank) {
+  return SmallVector<utils::IteratorType>(rank, utils::IteratorType::parallel);
+}
+
+Value raise::floatConstant(ImplicitLocOpBuilder &b, Type type, double value) {
+  return arith::ConstantOp::create(b, b.getFloatAttr(type, value));
+}
+
+Value raise::intConstant(ImplicitLocOpBuilder &b, Type type, int64_t value) {
+  if (type.isIndex())
+    return arith::ConstantIndexOp::create(b, value);
+  APInt bits(type.getIntOrFloatBitWidth(), static_cast<uint64_t>(value),
+             /*isSigned=*/false, /*implicitTrunc=*/true);
+  return arith::ConstantOp::create(b, b.getIntegerAttr(type, bits));
+}
+
+//===----------------------------------------------------------------------===//
+// Types
+//===----------------------------------------------------------------------===//
+
+Type Lowering::computeType(Type elementType) {
+  if (auto type = dyn_cast<FloatType>(elementType))
+    return type.getWidth() < 32 ? Float32Type::get(type.getContext())
+                                : elementType;
+  return storageType(elementType);
+}
+
+Type Lowering::storageType(Type elementType) {
+  if (auto type = dyn_cast<IntegerType>(elementType))
+    return IntegerType::get(type.getContext(), type.getWidth());
+  return elementType;
+}
+
+RankedTensorType Lowering::type(const Dims &dims, Type elementType) {
+  SmallVector<int64_t> shape;
+  for (const Expr &d : dims)
+    shape.push_back(d.constant().value_or(ShapedType::kDynamic));
+  return RankedTensorType::get(shape, storageType(elementType));
+}
+
+//===----------------------------------------------------------------------===//
+// Inputs, outputs, errors
+//===----------------------------------------------------------------------===//
+
+InFlightDiagnostic Lowering::error() {
+  return node.emitError() << node.describe() << ": ";
+}
+
+LogicalResult Lowering::set(unsigned i, Tensor result) {
+  Value output = node.output(i);
+  if (!output)
+    return success();
+  // The importer's types are hints; a contradiction means a wrong model or a
+  // wrong converter, and in both cases going on would hide it.
+  if (auto hint = dyn_cast<ShapedType>(output.getType()))
+    if (hint.getElementType() != result->elementType)
+      return error() << "output " << i << " is declared with elements of type "
+                     << hint.getElementType() << " but has "
+                     << result->elementType;
+  map(output, result);
+  return success();
+}
+
+FailureOr<int64_t> Lowering::axis(int64_t axis, int64_t rank) {
+  if (axis < -rank || axis >= rank)
+    return error() << "expects an axis in [" << -rank << ", " << rank
+                   << "), got " << axis;
+  return axis < 0 ? axis + rank : axis;
+}
+
+FailureOr<SmallVector<int64_t>> Lowering::axes(ArrayRef<int64_t> list,
+                                               int64_t rank) {
+  SmallVector<int64_t> result;
+  for (int64_t a : list) {
+    FailureOr<int64_t> one = axis(a, rank);
+    if (failed(one))
+      return failure();
+    if (llvm::is_contained(result, *one))
+      return error() << "expects distinct axes, got " << a << " twice";
+    result.push_back(*one);
+  }
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// Making tensors
+//===----------------------------------------------------------------------===//
+
+Tensor Lowering::tensor(Value value, Type elementType, Dims dims) {
+  assert(value.getType() == type(dims, elementType) &&
+         "the type follows from the dimensions");
+  Tensor t = create();
+  t->elementType = elementType;
+  t->dims = std::move(dims);
+  t->value = value;
+  return t;
+}
+
+Tensor Lowering::tensor(Type elementType, Dims dims, Dims elements) {
+  Tensor t = create();
+  t->elementType = elementType;
+  t->dims = std::move(dims);
+  t->elements = std::move(elements);
+  return t;
+}
+
+Tensor Lowering::tensor(DenseElementsAttr constant, Type elementType) {
+  Tensor t = create();
+  t->elementType = elementType ? elementType : constant.getElementType();
+  for (int64_t d : constant.getType().getShape())
+    t->dims.push_back(d);
+  Type storage = storageType(t->elementType);
+  if (storage != constant.getElementType()) // only the sign differs
+    constant = DenseElementsAttr::getFromRawBuffer(
+        RankedTensorType::get(constant.getType().getShape(), storage),
+        constant.getRawData());
+  t->constant = constant;
+  if (isa<IntegerType>(storage) && t->rank() <= 1 &&
+      constant.getNumElements() <= kMaxElements) {
+    t->elements.emplace();
+    for (const APInt &v : constant.getValues<APInt>())
+      t->elements->push_back(t->isUnsigned() || t->isBool()
+                                 ? static_cast<int64_t>(v.getZExtValue())
+                                 : v.getSExtValue());
+  }
+  return t;
+}
+
+Tensor Lowering::foreign(Value value) {
+  auto type = mlir::cast<RankedTensorType>(value.getType());
+  DenseElementsAttr constant;
+  if (matchPattern(value, m_Constant(&constant))) {
+    Tensor t = tensor(constant);
+    t->value = value;
+    return t;
+  }
+  Dims dims;
+  for (int64_t i = 0; i < type.getRank(); ++i)
+    dims.push_back(sizes.dimOf(value, i));
+  return tensor(value, type.getElementType(), dims);
+}
+
+Value Lowering::constant(TypedAttr attr) {
+  return arith::ConstantOp::create(b, attr);
+}
+
+Value Lowering::materializeElements(Tensor t) {
+  SmallVector<Value> scalars;
+  Type storage = storageType(t->elementType);
+  if (t->elements->empty())
+    return empty(t->dims, t->elementType);
+  if (llvm::all_of(*t->elements,
+                   [](const Expr &e) { return bool(e.constant()); })) {
+    SmallVector<APInt> bits;
+    for (const Expr &e : *t->elements)
+      bits.emplace_back(storage.getIntOrFloatBitWidth(),
+                        static_cast<uint64_t>(*e.constant()),
+                        /*isSigned=*/false, /*implicitTrunc=*/true);
+    return constant(DenseElementsAttr::get(type(t->dims, storage), bits));
+  }
+  for (const Expr &e : *t->elements)
+    scalars.push_back(sizes.integer(b, e, storage));
+  return tensor::FromElementsOp::create(b, type(t->dims, storage), scalars);
+}
+
+Value Lowering::value(Tensor t) {
+  if (!t->value)
+    t->value = t->constant ? constant(t->constant) : materializeElements(t);
+  return t->value;
+}
+
+FailureOr<Dims> Lowering::elements(Tensor t, StringRef what) {
+  if (t->elements)
+    return *t->elements;
+  std::optional<int64_t> count = product(t->dims).constant();
+  if (!t->isInteger() || t->rank() > 1 || !count || *count > kMaxElements)
+    return error() << "expects " << what
+                   << " to be a list of integers of known length (at most "
+                   << kMaxElements << ")";
+  t->elements.emplace();
+  for (int64_t i = 0; i < *count; ++i) {
+    SmallVector<Value> at;
+    if (t->rank() == 1)
+      at.push_back(arith::ConstantIndexOp::create(b, i));
+    Value element = tensor::ExtractOp::create(b, value(t), at);
+    t->elements->push_back(sizes.opaque(element));
+  }
+  return *t->elements;
+}
+
+std::optional<SmallVector<int64_t>> Lowering::constants(Tensor t) {
+  if (!t->elements)
+    return std::nullopt;
+  SmallVector<int64_t> result;
+  for (const Expr &e : *t->elements) {
+    if (!e.constant())
+      return std::nullopt;
+    result.push_back(*e.constant());
+  }
+  return result;
+}
+
+std::optional<double> Lowering::constantFloat(Tensor t) {
+  if (!t->constant || !t->isFloat() || t->constant.getNumElements() != 1)
+    return std::nullopt;
+  APFloat v = *t->constant.getValues<APFloat>().begin();
+  bool ignored;
+  v.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &ignored);
+  return v.convertToDouble();
+}
+
+//===----------------------------------------------------------------------===//
+// Checks
+//===----------------------------------------------------------------------===//
+
+void Lowering::check(Value ok, Value found, Value limit, StringRef message) {
+  if (matchPattern(ok, m_One()))
+    return;
+  auto asI64 = [&](Value v) {
+    return v.getType().isInteger(64)
+               ? v
+               : Value(arith::IndexCastOp::create(b, b.getI64Type(), v));
+  };
+  CheckOp::create(b, ok, asI64(found), asI64(limit), node.describe(), message);
+}
+
+void Lowering::checkEqual(const Expr &found, const Expr &limit,
+                          StringRef message) {
+  if (found == limit)
+    return;
+  Value f = index(found), l = index(limit);
+  check(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, f, l), f, l,
+        message);
+}
+
+void Lowering::checkLessOrEqual(const Expr &found, const Expr &limit,
+                                StringRef message) {
+  if (sizes.isLessOrEqual(found, limit))
+    return;
+  Value f = index(found), l = index(limit);
+  check(arith::CmpIOp::create(b, arith::CmpIPredicate::sle, f, l), f, l,
+        message);
+}
+
+LogicalResult Lowering::checkSameSize(const Dims &from, const Dims &to) {
+  Expr have = product(from), want = product(to);
+  StringRef message = "expects a shape with as many elements as the input";
+  if (have.constant() && want.constant() && have != want)
+    return error() << message << ", got " << *want.constant() << " for "
+                   << *have.constant();
+  checkEqual(want, have, message);
+  return success();
+}
+
+LogicalResult Lowering::checkIndices(Tensor indices, const Expr &size) {
+  StringRef message = "expects every index to lie inside the axis";
+  if (indices->elements) {
+    for (const Expr &e : *indices->elements) {
+      if (sizes.isNonNegative(e) && sizes.isLessOrEqual(e + 1, size))
+        continue;
+      std::optional<int64_t> at = e.constant(), n = size.constant();
+      if (at && n && (*at < -*n || *at >= *n))
+        return error() << message.str() << " of size " << *n << ", got " << *at;
+      if (at && *at < 0 && sizes.isLessOrEqual(Expr() - e, size))
+        continue;
+      checkLessOrEqual(e + 1, size, message);
+      checkLessOrEqual(Expr() - size, e, message);
+    }
+    return success();
+  }
+  // Both extremes in one pass over the indices. The initial values are inside
+  // any axis, also an empty one, so that no index is no error.
+  Type type = storageType(indices->elementType);
+  Value zero = intConstant(b, type, 0), minusOne = intConstant(b, type, -1);
+  bool isUnsigned = indices->isUnsigned();
+  SmallVector<Value> extremes = reduce(
+      indices, SmallVector<bool>(indices->rank(), true), {zero, minusOne},
+      [&](ImplicitLocOpBuilder &b, ValueRange args) -> SmallVector<Value> {
+        if (isUnsigned)
+          return {args[1], arith::MaxSIOp::create(b, args[0], args[2])};
+        return {arith::MinSIOp::create(b, args[0], args[1]),
+                arith::MaxSIOp::create(b, args[0], args[2])};
+      });
+  auto read = [&](Value scalar) -> Value {
+    Value v = tensor::ExtractOp::create(b, scalar, ValueRange());
+    if (!type.isInteger(64))
+      v = arith::ExtSIOp::create(b, b.getI64Type(), v);
+    return v;
+  };
+  Value least = read(extremes[0]), greatest = read(extremes[1]);
+  Value n = arith::IndexCastOp::create(b, b.getI64Type(), index(size));
+  Value lowest =
+      arith::SubIOp::create(b, intConstant(b, b.getI64Type(), 0), n);
+  Value lowOk =
+      arith::CmpIOp::create(b, arith::CmpIPredicate::sge, least, lowest);
+  Value highOk =
+      arith::CmpIOp::create(b, arith::CmpIPredicate::slt, greatest, n);
+  Value ok = arith::AndIOp::create(b, lowOk, highOk);
+  Value found = arith::SelectOp::create(b, lowOk, greatest, least);
+  check(ok, found, n, message);
+  return success();
+}
+
+Value Lowering::wrapIndex(ImplicitLocOpBuilder &b, Value element, Value size) {
+  Value at = element.getType().isIndex()
+                 ? element
+                 : Value(arith::IndexCastOp::create(b, b.getIndexType(),
+                                                    element));
+  Value zero = arith::ConstantIndexOp::create(b, 0);
+  Value negative =
+      arith::CmpIOp::create(b, arith::CmpIPredicate::slt, at, zero);
+  Value fromEnd = arith::AddIOp::create(b, at, size);
+  return arith::SelectOp::create(b, negative, fromEnd, at);
+}

@@ -1,0 +1,258 @@
+//===- MatMul.cpp - matrix products ---------------------------------------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A product with a weight is a grouped matmul with one group; the weight is
+// turned to [1, N, K] by a view of its symbol. Everything else is one
+// contraction whose maps take transposed and broadcast operands as they are.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Elements.h"
+#include "Registry.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+using namespace mlir::moe::raise;
+
+/// Checks that two contracted sizes agree.
+static LogicalResult checkInner(Lowering &l, const Expr &a, const Expr &b) {
+  if (a.constant() && b.constant() && a != b)
+    return l.error() << "expects inner dimensions that agree, got "
+                     << *a.constant() << " and " << *b.constant();
+  l.checkEqual(a, b, "expects inner dimensions that agree");
+  return success();
+}
+
+/// `x` [..., K] times the transpose of `weight` [N, K], plus `bias` [N].
+static Tensor denseLayer(Lowering &l, Tensor x, const WeightView &weight,
+                         Tensor bias) {
+  ImplicitLocOpBuilder &b = l.b;
+  int64_t n = weight.shape[0], k = weight.shape[1];
+  Expr rowCount = product(ArrayRef(x->dims).drop_back());
+  Dims rowDims{rowCount, k};
+  Dims xDims = x->dims;
+  xDims.back() = k; // checked by the caller
+  Tensor flat = l.reshape(
+      l.tensor(l.cast(l.value(x), xDims), x->elementType, xDims), rowDims);
+  Value rows = l.value(flat);
+  Value groups = tensor::FromElementsOp::create(
+      b, RankedTensorType::get({1}, b.getI64Type()),
+      ValueRange{l.sizes.integer(b, rowCount, b.getI64Type())});
+  Value matrix = l.weights.read(b, b.getLoc(), weight.insertUnitDim(0));
+  SmallVector<Value> biases;
+  if (bias)
+    biases.push_back(l.value(l.reshape(bias, {1, n})));
+  Dims resultDims{rowCount, n};
+  auto op = GroupedMatmulOp::create(b, l.type(resultDims, x->elementType), rows,
+                                    groups, ValueRange{matrix}, biases,
+                                    ValueRange{});
+  Dims dims = x->dims;
+  dims.back() = n;
+  return l.reshape(l.tensor(op.getResult(), x->elementType, resultDims), dims);
+}
+
+/// The view of a weight matrix [N, K] that `t` is, or [K, N] if `transposed`.
+static std::optional<WeightView> weightMatrix(Lowering &l, Tensor t,
+                                              bool isOutputMajor) {
+  WeightOp weight = l.weights.lookup(t->value);
+  if (!weight || t->rank() != 2 || !t->isFloat())
+    return std::nullopt;
+  WeightView view = WeightView::of(weight);
+  if (!isOutputMajor)
+    view = view.transposeMatrix();
+  if (!l.weights.getOrCreate(view.insertUnitDim(0)))
+    return std::nullopt;
+  return view;
+}
+
+/// The product over the last two axes, each transposed first if asked for.
+/// Sums run in ascending order in the compute type. Loops: batch, m, k, n.
+static FailureOr<Tensor> contract(Lowering &l, Tensor x, Tensor y,
+                                  bool transX, bool transY) {
+  MLIRContext *context = l.b.getContext();
+  const Expr &m = x->dims.end()[transX ? -1 : -2];
+  const Expr &k = x->dims.end()[transX ? -2 : -1];
+  const Expr &n = y->dims.end()[transY ? -2 : -1];
+  if (failed(checkInner(l, k, y->dims.end()[transY ? -1 : -2])))
+    return failure();
+  TensorInfo xBatch, yBatch;
+  xBatch.dims.assign(x->dims.begin(), x->dims.end() - 2);
+  yBatch.dims.assign(y->dims.begin(), y->dims.end() - 2);
+  FailureOr<Dims> batch = l.broadcast({&xBatch, &yBatch});
+  if (failed(batch))
+    return failure();
+  unsigned count = batch->size(), loops = count + 3;
+  unsigned mLoop = count, kLoop = count + 1, nLoop = count + 2;
+  // A map over (batch, row, column) of an operand as one over the loops.
+  auto prepare = [&](Tensor t, unsigned rowLoop, unsigned columnLoop) {
+    Dims over = *batch;
+    over.append(t->dims.end() - 2, t->dims.end());
+    Operand in = l.operand(t, over, /*allowScalar=*/false);
+    SmallVector<AffineExpr> dims;
+    for (unsigned i = 0; i < count; ++i)
+      dims.push_back(getAffineDimExpr(i, context));
+    dims.push_back(getAffineDimExpr(rowLoop, context));
+    dims.push_back(getAffineDimExpr(columnLoop, context));
+    in.map = in.map.replaceDimsAndSymbols(dims, {}, loops, 0);
+    return in;
+  };
+  Operand a = prepare(x, transX ? kLoop : mLoop, transX ? mLoop : kLoop);
+  Operand c = prepare(y, transY ? nLoop : kLoop, transY ? kLoop : nLoop);
+
+  Dims dims = *batch;
+  dims.push_back(m);
+  dims.push_back(n);
+  Type compute = Lowering::computeType(x->elementType);
+  Value zero = arith::ConstantOp::create(l.b, l.b.getZeroAttr(compute));
+  Value init = l.filled(dims, zero);
+  SmallVector<AffineExpr> resultExprs;
+  for (unsigned i = 0; i < loops; ++i)
+    if (i != kLoop)
+      resultExprs.push_back(getAffineDimExpr(i, context));
+  SmallVector<utils::IteratorType> iterators = parallel(loops);
+  iterators[kLoop] = utils::IteratorType::reduction;
+  auto op = linalg::GenericOp::create(
+      l.b, TypeRange{init.getType()}, ValueRange{a.value, c.value},
+      ValueRange{init},
+      ArrayRef<AffineMap>{a.map, c.map,
+                          AffineMap::get(loops, 0, resultExprs, context)},
+      iterators, [](OpBuilder &nested, Location loc, ValueRange args) {
+        ImplicitLocOpBuilder b(loc, nested);
+        Value p =
+            mulElements(b, toCompute(b, args[0]), toCompute(b, args[1]));
+        linalg::YieldOp::create(b, addElements(b, args[2], p));
+      });
+  Type resultType = isa<FloatType>(compute) ? compute : x->elementType;
+  return l.convertFloat(l.tensor(op.getResult(0), resultType, dims),
+                        x->elementType);
+}
+
+/// Gives `t` a unit dimension so that it is a matrix.
+static Tensor asMatrix(Lowering &l, Tensor t, bool asRow) {
+  if (t->rank() != 1)
+    return t;
+  return l.reshape(t, asRow ? Dims{1, t->dims[0]} : Dims{t->dims[0], 1});
+}
+
+static FailureOr<Tensor> matmul(Lowering &l, Tensor x, Tensor y, bool transX,
+                                bool transY) {
+  if (x->elementType != y->elementType)
+    return l.error() << "expects operands of one type, got " << x->elementType
+                     << " and " << y->elementType;
+  if (x->rank() == 0 || y->rank() == 0)
+    return l.error() << "expects no scalar operand";
+  bool dropRow = x->rank() == 1, dropColumn = y->rank() == 1;
+  if (auto weight = weightMatrix(l, y, /*isOutputMajor=*/transY);
+      weight && !transX) {
+    if (failed(checkInner(l, x->dims.back(), weight->shape[1])))
+      return failure();
+    return denseLayer(l, x, *weight, nullptr);
+  }
+  FailureOr<Tensor> result =
+      contract(l, asMatrix(l, x, true), asMatrix(l, y, false), transX && !dropRow,
+               transY && !dropColumn);
+  if (failed(result))
+    return failure();
+  Dims dims = (*result)->dims;
+  if (dropRow)
+    dims.erase(dims.end() - 2);
+  if (dropColumn)
+    dims.pop_back();
+  return l.reshape(*result, dims);
+}
+
+static LogicalResult convertMatMul(Lowering &l) {
+  FailureOr<Tensor> result = matmul(l, l.in(0), l.in(1), false, false);
+  return failed(result) ? failure() : l.set(*result);
+}
+
+/// `x` times a factor, in the compute type.
+static Tensor scaled(Lowering &l, Tensor x, double factor) {
+  if (factor == 1.0)
+    return x;
+  return l.elementwise(
+      x, x->dims, x->elementType, [&](ImplicitLocOpBuilder &b, ValueRange args) {
+        Type type = args[0].getType();
+        Value f = isa<FloatType>(type)
+                      ? floatConstant(b, type, factor)
+                      : intConstant(b, type, static_cast<int64_t>(factor));
+        return mulElements(b, args[0], f);
+      });
+}
+
+static LogicalResult convertFusedMatMul(Lowering &l) {
+  FailureOr<Tensor> result =
+      matmul(l, l.in(0), l.in(1), l.node.getI64("transA", 0) != 0,
+             l.node.getI64("transB", 0) != 0);
+  if (failed(result))
+    return failure();
+  return l.set(scaled(l, *result, l.node.getF32("alpha", 1.0f)));
+}
+
+/// alpha * A' * B' + beta * C
+static LogicalResult convertGemm(Lowering &l) {
+  Tensor x = l.in(0), y = l.in(1), c = l.optional(2);
+  if (x->rank() != 2 || y->rank() != 2)
+    return l.error() << "expects matrices, got ranks " << x->rank() << " and "
+                     << y->rank();
+  bool transA = l.node.getI64("transA", 0) != 0;
+  bool transB = l.node.getI64("transB", 0) != 0;
+  double alpha = l.node.getF32("alpha", 1.0f);
+  double beta = l.node.getF32("beta", 1.0f);
+  if (x->isInteger() && (alpha != std::trunc(alpha) || beta != std::trunc(beta)))
+    return l.error() << "expects whole alpha and beta for integers";
+  if (c && beta == 0.0)
+    c = nullptr;
+  Tensor result;
+  auto weight = weightMatrix(l, y, /*isOutputMajor=*/transB);
+  // A row of biases goes into the product's own epilogue.
+  bool fusesBias = weight && c && alpha == 1.0 && beta == 1.0 &&
+                   c->elementType == x->elementType &&
+                   product(c->dims).is(weight->shape[0]) &&
+                   (c->rank() == 1 || (c->rank() == 2 && c->dims[0].is(1)));
+  if (weight && x->elementType == y->elementType) {
+    if (transA)
+      x = l.transpose(x, {1, 0});
+    if (failed(checkInner(l, x->dims.back(), weight->shape[1])))
+      return failure();
+    result = denseLayer(l, x, *weight, fusesBias ? c : nullptr);
+  } else {
+    FailureOr<Tensor> p = matmul(l, x, y, transA, transB);
+    if (failed(p))
+      return failure();
+    result = *p;
+  }
+  result = scaled(l, result, alpha);
+  if (!c || fusesBias)
+    return l.set(result);
+  if (c->elementType != result->elementType)
+    return l.error() << "expects operands of one type, got "
+                     << result->elementType << " and " << c->elementType;
+  FailureOr<Dims> dims = l.broadcast({result, c});
+  if (failed(dims))
+    return failure();
+  if (*dims != result->dims)
+    return l.error() << "expects C to broadcast to the product";
+  return l.set(l.elementwise(
+      {result, scaled(l, c, beta)}, result->dims, result->elementType,
+      [](ImplicitLocOpBuilder &b, ValueRange args) {
+        return addElements(b, args[0], args[1]);
+      }));
+}
+
+void raise::addMatMul(Registry &r) {
+  r.add({
+      {"MatMul", 1, kLatest, convertMatMul, 2, 2, ""},
+      {"Gemm", 7, kLatest, convertGemm, 2, 3, "alpha beta transA transB"},
+      {"FusedMatMul", 1, 1, convertFusedMatMul, 2, 2, "alpha transA transB",
+       "com.microsoft"},
+  });
+}

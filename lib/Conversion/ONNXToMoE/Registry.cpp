@@ -1,0 +1,115 @@
+//===- Registry.cpp - converters by operator ------------------------------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Registry.h"
+
+#include "moe/Conversion/ONNXToMoE/Operators.h"
+#include "llvm/ADT/StringExtras.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+using namespace mlir::moe::raise;
+
+Registry::Registry() {
+  addConstants(*this);
+  addUnary(*this);
+  addBinary(*this);
+  addShapes(*this);
+  addReshapes(*this);
+  addIndexing(*this);
+  addScatter(*this);
+  addReductions(*this);
+  addMatMul(*this);
+  addNormalization(*this);
+  addSorting(*this);
+}
+
+const Registry &Registry::get() {
+  static const Registry registry;
+  return registry;
+}
+
+static std::string tableKey(StringRef domain, StringRef name) {
+  // Both spellings of the default domain are in use.
+  return ((domain == "ai.onnx" ? "" : domain) + "::" + name).str();
+}
+
+void Registry::add(ArrayRef<Converter> entries) {
+  for (const Converter &entry : entries)
+    table[tableKey(entry.domain, entry.name)].push_back(entry);
+}
+
+static bool understands(const Converter &entry, StringRef attribute) {
+  SmallVector<StringRef> names;
+  entry.attributes.split(names, ' ', -1, /*KeepEmpty=*/false);
+  return llvm::is_contained(names, attribute);
+}
+
+const Converter *Registry::lookup(onnx::NodeOp node, std::string &why) const {
+  auto position = [&] {
+    return ("(domain '" + node.getDomain() + "', opset " +
+            Twine(node.getOpset()) + ")")
+        .str();
+  };
+  auto it = table.find(tableKey(node.getDomain(), node.getOpType()));
+  if (it == table.end()) {
+    why = "operator is not supported " + position();
+    return nullptr;
+  }
+  int64_t opset = node.getOpset();
+  auto entry = llvm::find_if(it->second, [&](const Converter &c) {
+    return c.since <= opset && opset <= c.until;
+  });
+  if (entry == it->second.end()) {
+    why = "operator is not supported in this version " + position();
+    return nullptr;
+  }
+  for (NamedAttribute attribute : node.getOnnxAttrs())
+    if (!understands(*entry, attribute.getName())) {
+      why = ("attribute '" + attribute.getName().strref() +
+             "' is not supported " + position())
+                .str();
+      return nullptr;
+    }
+  for (unsigned i = 0; i < entry->minInputs; ++i)
+    if (!node.input(i)) {
+      why = ("expects input " + Twine(i) + " " + position()).str();
+      return nullptr;
+    }
+  if (node.getInputs().size() > entry->maxInputs) {
+    why = ("expects at most " + Twine(entry->maxInputs) + " inputs, got " +
+           Twine(node.getInputs().size()) + " " + position())
+              .str();
+    return nullptr;
+  }
+  return &*entry;
+}
+
+SmallVector<const Converter *> Registry::list() const {
+  SmallVector<const Converter *> all;
+  for (const auto &bucket : table)
+    for (const Converter &entry : bucket.second)
+      all.push_back(&entry);
+  llvm::sort(all, [](const Converter *a, const Converter *b) {
+    return std::tie(a->domain, a->name, a->since) <
+           std::tie(b->domain, b->name, b->since);
+  });
+  return all;
+}
+
+//===----------------------------------------------------------------------===//
+// The public list
+//===----------------------------------------------------------------------===//
+
+SmallVector<SupportedOperator> moe::supportedOperators() {
+  SmallVector<SupportedOperator> operators;
+  for (const Converter *entry : Registry::get().list())
+    operators.push_back(
+        {entry->domain, entry->name, entry->since, entry->until});
+  return operators;
+}

@@ -1,0 +1,62 @@
+//===- Registry.h - converters by operator ----------------------*- C++ -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_LIB_CONVERSION_ONNXTOMOE_REGISTRY_H
+#define MOE_LIB_CONVERSION_ONNXTOMOE_REGISTRY_H
+
+#include "Lowering.h"
+
+namespace mlir::moe::raise {
+
+using ConvertFn = LogicalResult (*)(Lowering &);
+
+struct Converter {
+  StringRef name;
+  /// The operator set versions whose semantics the converter has.
+  int64_t since, until;
+  ConvertFn convert;
+  unsigned minInputs, maxInputs;
+  /// The attributes it understands, separated by spaces.
+  StringRef attributes;
+  StringRef domain = "";
+};
+
+inline constexpr int64_t kLatest = 26;
+inline constexpr unsigned kVariadic = ~0u;
+
+class Registry {
+public:
+  static const Registry &get();
+
+  void add(ArrayRef<Converter> entries);
+  /// Null, with the reason in `why`, when the node cannot be converted.
+  const Converter *lookup(onnx::NodeOp node, std::string &why) const;
+  /// Sorted by domain and name.
+  SmallVector<const Converter *> list() const;
+
+private:
+  Registry();
+  llvm::StringMap<SmallVector<Converter, 1>> table;
+};
+
+// One per family; each lies in the file of that name.
+void addConstants(Registry &);
+void addUnary(Registry &);
+void addBinary(Registry &);
+void addShapes(Registry &);
+void addReshapes(Registry &);
+void addIndexing(Registry &);
+void addScatter(Registry &);
+void addReductions(Registry &);
+void addMatMul(Registry &);
+void addNormalization(Registry &);
+void addSorting(Registry &);
+
+} // namespace mlir::moe::raise
+
+#endif // MOE_LIB_CONVERSION_ONNXTOMOE_REGISTRY_H
