@@ -43,7 +43,6 @@ void moe::registerAllMoEPasses() {
   registerMoEWeightsPasses();
   registerMoEToGroupedPasses();
   registerMoEToRuntimePasses();
-  registerONNXToMoEPasses();
   grouped::registerGroupedPasses();
   grouped::registerGroupedToLoopsPasses();
   registerPipelines();

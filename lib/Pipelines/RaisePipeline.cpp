@@ -9,6 +9,7 @@
 #include "moe/Pipelines/Pipelines.h"
 
 #include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
 #include "moe/Conversion/ONNXToMoE/Passes.h"
 
 using namespace mlir;
@@ -17,4 +18,9 @@ void moe::buildRaisePipeline(OpPassManager &pm) {
   // First of all: sparse layers are found by the ONNX nodes that exporters take
   // them apart into, which no longer exist once each node has its own meaning.
   pm.addPass(createONNXRecognizeMoE());
+  pm.addPass(createConvertONNXToMoE());
+  // Each node was converted on its own: sizes that several need, and the casts
+  // between what is known about one, meet here.
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
 }
