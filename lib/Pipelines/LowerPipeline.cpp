@@ -23,6 +23,7 @@
 #include "mlir/Transforms/Passes.h"
 #include "moe/Conversion/GroupedToLoops/Passes.h"
 #include "moe/Conversion/MoEToRuntime/Passes.h"
+#include "moe/Dialect/Grouped/Transforms/Passes.h"
 #include "moe/Pipelines/Options.h"
 #include "moe/Target/Weights/Passes.h"
 
@@ -33,7 +34,9 @@ void moe::buildLowerPipeline(OpPassManager &pm, const CPUOptions &options) {
   // addresses are needed.
   pm.addPass(createAssignWeightSections());
 
-  // --- Kernels to loops. The session's context first: loops use it.
+  // --- Kernels to loops. Equal kernels first become one function, while they
+  // are one operation each; then the session's context, which loops use.
+  pm.addPass(grouped::createOutlineKernelsPass());
   pm.addPass(createBindContextPass());
   pm.addPass(grouped::createConvertGroupedToLoopsPass());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToParallelLoopsPass());

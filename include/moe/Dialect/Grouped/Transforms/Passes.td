@@ -56,4 +56,16 @@ def BufferizePass : Pass<"grouped-bufferize", "::mlir::ModuleOp"> {
     "::mlir::linalg::LinalgDialect", "::mlir::memref::MemRefDialect"];
 }
 
+def OutlineKernelsPass
+    : Pass<"grouped-outline-kernels", "::mlir::ModuleOp"> {
+  let summary = "Move every kernel into a function, equal ones into the same";
+  let description = [{
+    Each `grouped` or `linalg` operation on memrefs at the top level of a
+    function becomes a call of a private function `@moe_kernel_...` that holds
+    it; kernels with the same text share one. Compile time and code size then
+    follow the number of different kernels, not of layers.
+  }];
+  let dependentDialects = ["::mlir::func::FuncDialect"];
+}
+
 #endif // MOE_DIALECT_GROUPED_TRANSFORMS_PASSES
