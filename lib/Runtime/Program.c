@@ -121,6 +121,10 @@ static moe_tensor read_npy(const char *path) {
          (*descr != '\'' || strncmp(descr + 1, types[type].descr, 3) != 0 ||
           descr[4] != '\''))
     ++type;
+  /* NumPy calls bytes of unknown type, as bfloat16 is to it, '|V2'. */
+  if (type == NUM_TYPES && strncmp(descr, "'|V2'", 5) == 0)
+    for (type = 0; types[type].dtype != MOE_BF16;)
+      ++type;
   if (type == NUM_TYPES)
     die("%s: unsupported type %.8s", path, descr);
   if (strncmp(header_value(header, "'fortran_order'", path), "False", 5) != 0)
