@@ -23,6 +23,7 @@
 #include "moe/Dialect/MoE/IR/MoE.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
 #include "moe/Pipelines/Phases.h"
+#include "moe/Target/CPU/Passes.h"
 #include "moe/Target/Weights/Passes.h"
 
 using namespace mlir;
@@ -40,6 +41,7 @@ void moe::registerAllMoEPasses() {
   registerAllPasses();
   registerMoEPasses();
   registerONNXToMoEPasses();
+  registerMoECPUPasses();
   registerMoEWeightsPasses();
   registerMoEToGroupedPasses();
   registerMoEToRuntimePasses();
