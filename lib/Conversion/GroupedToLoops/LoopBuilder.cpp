@@ -65,32 +65,36 @@ void LoopBuilder::parallelLoop(
     llvm::function_ref<void(LoopBuilder &, Value, Value)> body) {
   Value threads = moe::loadContextField(
       *this, context, MOE_CONTEXT_NUM_THREADS_OFFSET, getI32Type());
-  Value begin = index(0), step = index(1);
-  OpBuilder::InsertionGuard guard(*this);
+  // Not an omp.wsloop: its dynamic schedule asks the OpenMP runtime for every
+  // iteration, which costs microseconds in a libomp with tracing built in, as
+  // distributions ship it. A shared counter is one atomic addition.
+  auto counterType = MemRefType::get({}, getI64Type());
+  Value counter = memref::AllocaOp::create(*this, counterType);
+  Value zero = arith::ConstantIntOp::create(*this, 0, 64);
+  Value one = arith::ConstantIntOp::create(*this, 1, 64);
+  store(zero, counter, {});
 
-  omp::ParallelOperands parallelClauses;
-  parallelClauses.numThreads = threads;
-  parallelClauses.ifExpr = worthwhile;
-  auto parallel = omp::ParallelOp::create(*this, parallelClauses);
+  OpBuilder::InsertionGuard guard(*this);
+  omp::ParallelOperands clauses;
+  clauses.numThreads = threads;
+  clauses.ifExpr = worthwhile;
+  auto parallel = omp::ParallelOp::create(*this, clauses);
   createBlock(&parallel.getRegion());
   Value thread = toIndex(moe::callRuntime(*this, "omp_get_thread_num",
                                           TypeRange{getI32Type()}, {}));
-  omp::WsloopOperands wsloopClauses;
-  wsloopClauses.scheduleKind = omp::ClauseScheduleKindAttr::get(
-      getContext(), omp::ClauseScheduleKind::Dynamic);
-  auto wsloop = omp::WsloopOp::create(*this, wsloopClauses);
+  scf::WhileOp::create(
+      *this, TypeRange{getIndexType()}, ValueRange(),
+      [&](OpBuilder &nested, Location loc, ValueRange) {
+        LoopBuilder b(loc, nested);
+        Value next = b.toIndex(memref::AtomicRMWOp::create(
+            b, arith::AtomicRMWKind::addi, one, counter, ValueRange()));
+        scf::ConditionOp::create(b, b.cmp(arith::CmpIPredicate::ult, next, end),
+                                 next);
+      },
+      [&](OpBuilder &nested, Location loc, ValueRange next) {
+        LoopBuilder b(loc, nested);
+        body(b, next.front(), thread);
+        scf::YieldOp::create(b);
+      });
   omp::TerminatorOp::create(*this);
-
-  createBlock(&wsloop.getRegion());
-  omp::LoopNestOperands nestClauses;
-  nestClauses.loopLowerBounds = {begin};
-  nestClauses.loopUpperBounds = {end};
-  nestClauses.loopSteps = {step};
-  auto nest = omp::LoopNestOp::create(*this, nestClauses);
-  Block *block =
-      createBlock(&nest.getRegion(), {}, {getIndexType()}, {getLoc()});
-  LoopBuilder b(getLoc(), static_cast<OpBuilder &>(*this));
-  b.setInsertionPointToEnd(block);
-  body(b, block->getArgument(0), thread);
-  omp::YieldOp::create(b, ValueRange());
 }

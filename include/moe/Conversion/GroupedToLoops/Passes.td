@@ -16,9 +16,10 @@ def ConvertGroupedToLoopsPass
   let summary = "Convert grouped kernels on memrefs to loops and threads";
   let description = [{
     Every kernel becomes scf loops over vector operations; the loop over tasks
-    is an `omp.wsloop` in an `omp.parallel`. The register tiles of
-    `grouped.matmul` are functions of their own (`@moe_tile_...`), shared by all
-    matmuls with the same element type and leading dimensions.
+    is an `omp.parallel` whose threads draw task numbers from a shared counter.
+    The register tiles of `grouped.matmul` are functions of their own
+    (`@moe_tile_...`), shared by all matmuls with the same element type and
+    leading dimensions.
 
     Kernels must lie in functions whose first argument is the session context
     (see `moe-bind-context`).
@@ -49,7 +50,7 @@ def ParallelToThreadsPass
   let summary = "Distribute outermost scf.parallel loops over the threads";
   let description = [{
     The outer dimensions of an outermost `scf.parallel` are flattened and cut
-    into blocks for the session's threads (`omp.parallel`, `omp.wsloop`); the
+    into blocks for the session's threads (`omp.parallel`); the
     innermost dimension, and every parallel loop inside another, becomes
     `scf.for`. Loops with little work stay on the calling thread.
   }];

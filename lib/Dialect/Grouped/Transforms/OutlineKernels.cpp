@@ -61,8 +61,7 @@ static std::string kernelName(Operation *op, unsigned number) {
 }
 
 namespace {
-struct OutlineKernels
-    : grouped::impl::OutlineKernelsPassBase<OutlineKernels> {
+struct OutlineKernels : grouped::impl::OutlineKernelsPassBase<OutlineKernels> {
   void runOnOperation() override {
     SmallVector<Operation *> kernels;
     getOperation().walk([&](Operation *op) {
