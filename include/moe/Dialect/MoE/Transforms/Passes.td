@@ -36,4 +36,33 @@ def RecordLayers : Pass<"moe-record-layers", "::mlir::ModuleOp"> {
   }];
 }
 
+def FuseElementwise : Pass<"moe-fuse-elementwise", "::mlir::func::FuncOp"> {
+  let summary = "merge elementwise operations";
+  let description = [{
+    Merges an elementwise `linalg.generic` into the one operation that reads its
+    result, if that reads each element once, and lets elementwise operations on a
+    reshaped `moe.grouped_matmul` work in the product's two dimensions. No value
+    is computed more often than before.
+  }];
+  let dependentDialects = [
+    "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
+}
+
+def FuseEpilogue : Pass<"moe-fuse-epilogue", "::mlir::func::FuncOp"> {
+  let summary = "make elementwise operations epilogues of grouped matmuls";
+  let description = [{
+    Merges an elementwise `linalg.generic` on two dimensions with the
+    `moe.grouped_matmul` operations whose results only it reads: up to two
+    weights that share rows and group sizes become one operation with an
+    epilogue. Other operands of the result's shape become extras, a vector added
+    to a product with one group its bias, constants part of the region.
+
+    For 16-bit elements, sums are no longer rounded before the epilogue; apart
+    from that, the same is computed.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+}
+
 #endif // MOE_DIALECT_MOE_TRANSFORMS_PASSES_TD
