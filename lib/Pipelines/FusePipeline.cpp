@@ -8,7 +8,9 @@
 
 #include "moe/Pipelines/Pipelines.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
 
 using namespace mlir;
@@ -18,4 +20,16 @@ void moe::buildFusePipeline(OpPassManager &pm) {
   // is fused or outlined: each layer still stands for itself here.
   pm.addPass(createRecordSignature());
   pm.addPass(createRecordLayers());
+
+  // Raising leaves one operation per ONNX node, each with its own sizes. Only
+  // when equal sizes are one value do products of one input show as such.
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  // First among themselves, so that one operation is left per product; then
+  // into the products.
+  pm.addNestedPass<func::FuncOp>(createFuseElementwise());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  pm.addNestedPass<func::FuncOp>(createFuseEpilogue());
+  pm.addPass(createCanonicalizerPass());
 }
