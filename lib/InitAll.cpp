@@ -23,7 +23,6 @@
 #include "moe/Dialect/MoE/IR/MoE.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
 #include "moe/Pipelines/Phases.h"
-#include "moe/Target/CPU/Passes.h"
 #include "moe/Target/Weights/Passes.h"
 
 using namespace mlir;
@@ -41,7 +40,6 @@ void moe::registerAllMoEPasses() {
   registerAllPasses();
   registerMoEPasses();
   registerONNXToMoEPasses();
-  registerMoECPUPasses();
   registerMoEWeightsPasses();
   registerMoEToGroupedPasses();
   registerMoEToRuntimePasses();

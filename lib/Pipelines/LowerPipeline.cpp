@@ -25,7 +25,6 @@
 #include "moe/Conversion/MoEToRuntime/Passes.h"
 #include "moe/Dialect/Grouped/Transforms/Passes.h"
 #include "moe/Pipelines/Options.h"
-#include "moe/Target/CPU/Passes.h"
 #include "moe/Target/Weights/Passes.h"
 
 using namespace mlir;
@@ -69,6 +68,4 @@ void moe::buildLowerPipeline(OpPassManager &pm, const CPUOptions &options) {
   pm.addPass(createReconcileUnrealizedCastsPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
-  // Last, when all that differs between layers is outside of their regions.
-  pm.addPass(createOutlineParallelRegions());
 }
