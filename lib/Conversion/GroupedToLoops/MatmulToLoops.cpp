@@ -38,7 +38,7 @@ using namespace mlir::grouped;
 namespace {
 
 /// Multiply-adds below which waking another thread costs more than it saves.
-constexpr int64_t kParallelThreshold = 1 << 17;
+constexpr int64_t kParallelThreshold = 1 << 18;
 
 /// How many tasks per thread even out unequal ones.
 constexpr int64_t kTasksPerThread = 4;
