@@ -1,0 +1,184 @@
+"""The C ABI of compiled models (moe/Runtime/moe.h, version 1) for ctypes.
+
+Structures and the table of functions, member by member in the header's order. A
+later version of the ABI only appends, so that this table stays a prefix of it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
+
+VERSION = 1
+
+(
+    OK,
+    ERROR_ARGUMENT,
+    ERROR_INPUT,
+    ERROR_MEMORY,
+    ERROR_IO,
+    ERROR_WEIGHTS,
+    ERROR_MODEL,
+    ERROR_NODE,
+    ERROR_BUFFER_SIZE,
+    ERROR_CACHE_CAPACITY,
+    ERROR_BUSY,
+    ERROR_UNSUPPORTED,
+) = range(12)
+
+OPEN_VERIFY, OPEN_SIGNATURE, OPEN_PREFETCH = 1, 2, 4
+
+# The moe_dtype of an element type is its position here.
+DTYPES = (
+    "",
+    "float32",
+    "float16",
+    "bfloat16",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "bool",
+)
+
+
+class Tensor(Structure):
+    _fields_ = [
+        ("data", c_void_p),
+        ("dtype", c_int32),
+        ("rank", c_int32),
+        ("shape", POINTER(c_int64)),
+        ("strides", POINTER(c_int64)),
+        ("capacity", c_int64),
+    ]
+
+
+class ValueInfo(Structure):
+    _fields_ = [
+        ("name", c_char_p),
+        ("dtype", c_int32),
+        ("rank", c_int32),
+        ("dims", POINTER(c_int64)),
+        ("dim_names", POINTER(c_char_p)),
+    ]
+
+
+class ExpertLayerInfo(Structure):
+    _fields_ = [
+        ("name", c_char_p),
+        ("num_experts", c_int32),
+        ("top_k", c_int32),
+        ("bytes_per_expert", c_int64),
+    ]
+
+
+class CacheBindingInfo(Structure):
+    _fields_ = [("input", c_int32), ("output", c_int32), ("axis", c_int32)]
+
+
+class Counters(Structure):
+    _fields_ = [
+        ("struct_size", c_uint64),
+        ("runs", c_int64),
+        ("failed_runs", c_int64),
+        ("expert_rows", c_int64),
+        ("active_experts", c_int64),
+        ("active_expert_bytes", c_int64),
+        ("arena_bytes", c_int64),
+        ("arena_peak_bytes", c_int64),
+        ("arena_system_calls", c_int64),
+    ]
+
+
+_status, _handle = c_int32, c_void_p
+_tensors, _names = POINTER(Tensor), POINTER(c_char_p)
+_error = (c_char_p, c_size_t)
+ProfileFn = CFUNCTYPE(None, c_void_p, c_int32, c_int32)
+
+# Name, result, arguments. A call through the table releases the interpreter's
+# lock, so that sessions of several Python threads run at the same time.
+_FUNCTIONS = (
+    ("status_string", c_char_p, (_status,)),
+    ("open", _status, (c_char_p, c_uint32, POINTER(_handle), *_error)),
+    ("close", None, (_handle,)),
+    ("model_name", c_char_p, (_handle,)),
+    ("num_inputs", c_int32, (_handle,)),
+    ("num_outputs", c_int32, (_handle,)),
+    ("input_info", POINTER(ValueInfo), (_handle, c_int32)),
+    ("output_info", POINTER(ValueInfo), (_handle, c_int32)),
+    ("find_input", c_int32, (_handle, c_char_p)),
+    ("find_output", c_int32, (_handle, c_char_p)),
+    ("num_metadata", c_int32, (_handle,)),
+    ("metadata_key", c_char_p, (_handle, c_int32)),
+    ("metadata_value", c_char_p, (_handle, c_int32)),
+    ("num_expert_layers", c_int32, (_handle,)),
+    ("expert_layer_info", POINTER(ExpertLayerInfo), (_handle, c_int32)),
+    ("num_regions", c_int32, (_handle,)),
+    ("region_name", c_char_p, (_handle, c_int32)),
+    ("num_cache_bindings", c_int32, (_handle,)),
+    ("cache_binding_info", POINTER(CacheBindingInfo), (_handle, c_int32)),
+    ("weights_path", c_char_p, (_handle,)),
+    ("weights_bytes", c_int64, (_handle,)),
+    ("session_create", _status, (_handle, c_int32, POINTER(_handle), *_error)),
+    ("session_destroy", None, (_handle,)),
+    ("session_threads", c_int32, (_handle,)),
+    ("session_error", c_char_p, (_handle,)),
+    ("run", _status, (_handle, _tensors, c_int32, _tensors, c_int32)),
+    ("run_named", _status, (_handle, _names, _tensors, c_int32, _names, _tensors, c_int32)),
+    ("run_with_cache", _status, (_handle, _handle, _tensors, c_int32, _tensors, c_int32)),
+    ("output", _status, (_handle, c_int32, _tensors)),
+    ("trim", _status, (_handle,)),
+    ("counters", _status, (_handle, POINTER(Counters))),
+    ("expert_loads", _status, (_handle, c_int32, POINTER(c_int64), c_int32)),
+    ("counters_reset", None, (_handle,)),
+    ("set_profile", None, (_handle, ProfileFn, c_void_p)),
+    ("cache_create", _status, (_handle, c_int64, POINTER(_handle), *_error)),
+    ("cache_destroy", None, (_handle,)),
+    ("cache_capacity", c_int64, (_handle,)),
+    ("cache_length", c_int64, (_handle,)),
+    ("cache_truncate", _status, (_handle, c_int64)),
+    ("cache_tensor", _status, (_handle, c_int32, _tensors)),
+)
+
+
+class Api(Structure):
+    _fields_ = [
+        ("abi_version", c_uint32),
+        ("struct_size", c_uint32),
+        *((name, CFUNCTYPE(result, *arguments)) for name, result, arguments in _FUNCTIONS),
+    ]
+
+
+class Library:
+    """A loaded model library and its table of functions (attribute `api`).
+
+    Objects that hold a handle of the model hold its Library too: the code is
+    unloaded when the last of them is gone, so that a model that was compiled
+    again can be opened under the same name.
+    """
+
+    def __init__(self, path: str):
+        """Raises OSError when the loader refuses the file, ValueError when it is no compiled model."""
+        # Without a slash the loader would search its own folders.
+        self._loaded = ctypes.CDLL(os.path.join(os.curdir, path), mode=os.RTLD_NOW | os.RTLD_LOCAL)
+        try:
+            get_api = self._loaded.moe_get_api
+        except AttributeError:
+            raise ValueError("is not a compiled model: it has no function moe_get_api") from None
+        get_api.argtypes, get_api.restype = (c_uint32,), POINTER(Api)
+        table = get_api(VERSION)
+        if not table:
+            raise ValueError(f"was compiled for another version of the ABI, expected version {VERSION} or later")
+        self.api = table.contents
+
+    # Bound here: when the interpreter exits, modules may be gone before this is.
+    def __del__(self, unload=__import__("_ctypes").dlclose):
+        loaded = getattr(self, "_loaded", None)
+        if loaded is not None:
+            unload(loaded._handle)
