@@ -73,6 +73,11 @@ LogicalResult moe::checkBlock(const MoEBlock &block, Rejection &rejection) {
       !isa<FloatType>(tokens.getElementType()))
     return rejection.at(block.tokens.getDefiningOp(),
                         "expects tokens of rank 2 with float elements");
+  Type scores = elementTypeOf(block.route.logits);
+  if (!isa_and_nonnull<FloatType>(scores) || scores.isF64() ||
+      tokens.getElementType().isF64()) // moe.route computes in f32
+    return rejection.at(block.route.logits.getDefiningOp(),
+                        "expects tokens and logits of at most 32 bits");
   // From the last layer to the first.
   for (const RowExpr *layer = block.output; layer;) {
     bool any = false;

@@ -1,0 +1,100 @@
+"""Sparse layers in float64, straight from their definitions.
+
+Shares nothing with the compiler: tests compare what it makes with this.
+"""
+
+import math
+
+import numpy as np
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def gelu(x):
+    return x * 0.5 * (1 + _erf(x / math.sqrt(2)))
+
+
+ACTIVATIONS = {
+    "relu": lambda x: np.maximum(x, 0),
+    "gelu": gelu,
+    "silu": lambda x: x * sigmoid(x),
+    "identity": lambda x: x,
+    "tanh": np.tanh,
+}
+
+
+def top_k(values, k):
+    """Indices of the k greatest values of each row, best first; of equal values
+    the one with the lower index comes first."""
+    return np.argsort(-values, axis=-1, kind="stable")[:, :k]
+
+
+def route(logits, k, score="softmax", after=False, renormalize=False, epsilon=0.0, scale=1.0):
+    """Routing weights and experts, [T, k] each."""
+    function = {"softmax": softmax, "sigmoid": sigmoid, "none": lambda x: x}[score]
+    scores = logits if after else function(logits)
+    experts = top_k(scores, k)
+    weights = np.take_along_axis(scores, experts, -1)
+    if after:
+        weights = function(weights)
+    if renormalize:
+        weights = weights / (weights.sum(-1, keepdims=True) + epsilon)
+    return weights * scale, experts
+
+
+def combine(x, weights, experts, expert):
+    """The weighted sum of expert(e, row) over the choices of each row of x."""
+    rows = [
+        sum(w * expert(e, row) for w, e in zip(ws, es))
+        for row, ws, es in zip(x, weights, experts)
+    ]
+    width = len(expert(0, np.zeros(x.shape[1])))
+    return np.array(rows).reshape(len(x), width)
+
+
+def f64(array):
+    return None if array is None else np.asarray(array).astype(np.float64)
+
+
+def contrib_moe(x, logits, fc1, b1, fc2, b2, fc3=None, b3=None, *, k=1, activation_type="relu",
+                normalize_routing_weights=0, swiglu_fusion=0, activation_alpha=1.0,
+                activation_beta=0.0, swiglu_limit=None):
+    """com.microsoft.MoE. Attributes as float32 stores them."""
+    shape = x.shape
+    x, logits = f64(x).reshape(-1, shape[-1]), f64(logits)
+    fc1, b1, fc2, b2, fc3, b3 = map(f64, (fc1, b1, fc2, b2, fc3, b3))
+    alpha, beta = float(np.float32(activation_alpha)), float(np.float32(activation_beta))
+
+    def linear(w, b, e, row):
+        return w[e] @ row + (0 if b is None else b[e])
+
+    def expert(e, row):
+        first = linear(fc1, b1, e, row)
+        if activation_type == "swiglu":
+            if swiglu_fusion == 0:
+                gate, line = first, linear(fc3, b3, e, row)
+            elif swiglu_fusion == 1:
+                gate, line = first[0::2], first[1::2]
+            else:
+                gate, line = np.split(first, 2)
+            if swiglu_limit is not None:
+                limit = float(np.float32(swiglu_limit))
+                gate, line = np.minimum(gate, limit), np.clip(line, -limit, limit)
+            hidden = gate * sigmoid(alpha * gate) * (line + beta)
+        else:
+            hidden = ACTIVATIONS[activation_type](first)
+            if fc3 is not None:
+                hidden = hidden * linear(fc3, b3, e, row)
+        return linear(fc2, b2, e, hidden)
+
+    weights, experts = route(logits, k, renormalize=bool(normalize_routing_weights))
+    return combine(x, weights, experts, expert).reshape(shape[:-1] + (-1,))
