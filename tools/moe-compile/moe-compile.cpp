@@ -8,8 +8,11 @@
 
 #include "moe/Driver/Driver.h"
 
+#include "moe/Driver/ModelInfo.h"
+#include "llvm/Config/llvm-config.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/raw_ostream.h"
 
 using namespace mlir::moe;
 namespace cl = llvm::cl;
@@ -83,6 +86,9 @@ int main(int argc, char **argv) {
   addPhases(compileTo.getParser());
   addPhases(compileFrom.getParser());
   cl::HideUnrelatedOptions(category);
+  cl::SetVersionPrinter([](llvm::raw_ostream &os) {
+    os << compilerVersion() << " (LLVM " LLVM_VERSION_STRING ")\n";
+  });
   cl::ParseCommandLineOptions(
       argc, argv,
       "Compiles an ONNX mixture-of-experts model to a native library\n");
