@@ -180,5 +180,8 @@ LogicalResult moe::describeModel(ModuleOp module, ModelDescriptor &descriptor) {
           describeSite(node ? node.getValue() : StringRef(),
                        message ? message.getValue() : StringRef()));
     }
+  if (auto regions = module->getAttrOfType<ArrayAttr>(kRegionsAttr))
+    for (auto name : regions.getAsRange<StringAttr>())
+      descriptor.regions.push_back(name.str());
   return success();
 }

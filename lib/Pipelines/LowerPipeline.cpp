@@ -38,6 +38,7 @@ void moe::buildLowerPipeline(OpPassManager &pm, const CPUOptions &options) {
   // are one operation each; then the session's context, which loops use.
   pm.addPass(grouped::createOutlineKernelsPass());
   pm.addPass(createBindContextPass());
+  pm.addPass(createProfileKernelsPass());
   pm.addPass(grouped::createConvertGroupedToLoopsPass());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToParallelLoopsPass());
   pm.addPass(grouped::createParallelToThreadsPass());

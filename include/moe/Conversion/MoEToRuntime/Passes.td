@@ -64,4 +64,15 @@ def ConvertMoEToRuntimePass
     "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect"];
 }
 
+def ProfileKernelsPass : Pass<"moe-profile-kernels", "::mlir::ModuleOp"> {
+  let summary = "Tell the session's profile hook about every kernel";
+  let description = [{
+    Puts `moe_rt_profile` before and after every call of a `@moe_kernel_...`
+    function; the module attribute `moe.regions` names the regions by the node
+    that the kernel was made for and its kind.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect"];
+}
+
 #endif // MOE_CONVERSION_MOETORUNTIME_PASSES

@@ -50,6 +50,8 @@ inline constexpr StringLiteral kLayersAttr = "moe.layers";
 inline constexpr StringLiteral kLayerIndexAttr = "moe.layer";
 /// Module attribute: the {node, message} of each `site` of moe_rt_check.
 inline constexpr StringLiteral kSitesAttr = "moe.sites";
+/// Module attribute: the names of the regions of moe_rt_profile.
+inline constexpr StringLiteral kRegionsAttr = "moe.regions";
 /// Module attribute: the {triple, cpu, features} that code is made for.
 inline constexpr StringLiteral kTargetAttr = "moe.target";
 
