@@ -44,7 +44,7 @@ def compile(
     """Compiles an ONNX model (or a module of an earlier phase) and returns the path of the result.
 
     output:      name of the results without suffix: `<output>.so`, `.weights`, `.h`, `.json`. Default: beside the
-                 model, under its name.
+                 model, under its name. With the option `compile_to="<phase>"`, the file for the module's text.
     target_cpu:  CPU to compile for (`native`, `x86-64-v3`, `znver4`, ...). Default: this machine's.
     emit:        `lib` (default), `exe`, `obj`, `asm`, `llvm` or `mlir`.
     remarks:     log why layers were not recognised, at level INFO of the logger `moe_mlir`.
@@ -56,7 +56,11 @@ def compile(
     if emit not in _SUFFIXES:
         raise CompileError(f"expects emit to be one of {', '.join(_SUFFIXES)}, got '{emit}'")
     model = os.fspath(model)
-    output = os.path.splitext(model)[0] if output is None else os.fspath(output)
+    phase = options.get("compile_to")
+    suffix = _SUFFIXES[emit] if phase is None else ""
+    if output is None:
+        output = os.path.splitext(model)[0] + (f".{phase}.mlir" if phase is not None else "")
+    output = os.fspath(output)
     options = {"emit": emit, "target_cpu": target_cpu, "remarks": remarks, **options}
     command = [os.fspath(compiler or find_compiler()), model, "-o", output]
     for name, value in options.items():
@@ -76,4 +80,4 @@ def compile(
         raise CompileError(said or f"moe-compile failed with exit status {done.returncode}")
     if said:
         logger.info("%s", said)
-    return Path(output + _SUFFIXES[emit])
+    return Path(output + suffix)

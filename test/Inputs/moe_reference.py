@@ -97,4 +97,4 @@ def contrib_moe(x, logits, fc1, b1, fc2, b2, fc3=None, b3=None, *, k=1, activati
         return linear(fc2, b2, e, hidden)
 
     weights, experts = route(logits, k, renormalize=bool(normalize_routing_weights))
-    return combine(x, weights, experts, expert).reshape(shape[:-1] + (-1,))
+    return combine(x, weights, experts, expert).reshape(shape[:-1] + fc2.shape[1:2])

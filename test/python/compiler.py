@@ -36,6 +36,9 @@ class Compile(unittest.TestCase):
         assembly = moe_mlir.compile(FOLDER / "scale.mlir", FOLDER / "text", emit="asm")
         self.assertEqual(assembly, FOLDER / "text.s")
         self.assertIn("moe_compiled_main", assembly.read_text())
+        module = moe_mlir.compile(FOLDER / "scale.mlir", compile_to="bufferize")
+        self.assertEqual(module, FOLDER / "scale.bufferize.mlir")
+        self.assertIn("memref", module.read_text())
         with self.assertLogs("moe_mlir", logging.INFO) as logs:
             moe_mlir.compile(FOLDER / "scale.mlir", time=True)
         self.assertIn("lower", logs.output[0])

@@ -3,6 +3,7 @@
 """com.microsoft.MoE in all forms against float64, every form in one model."""
 
 import itertools
+import re
 import sys
 
 import numpy as np
@@ -25,8 +26,9 @@ FORMS = [
 ]
 
 
-def build(dtype, batched, small):
-    """A model with one MoE per form; k, normalisation and biases take turns."""
+def build(dtype, batched, small, turn):
+    """A model with one MoE per form. In turns 0 to 3 every form has every k, and is with and without normalisation,
+    with and without biases."""
     rng = np.random.default_rng(7)
     e, h, i = (3, 4, 5) if small else (E, H, I)
     element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
@@ -40,9 +42,9 @@ def build(dtype, batched, small):
     for n, form in enumerate(FORMS):
         form = dict(form)
         three = form.pop("three", False)
-        bias = n % 2 == 0
-        form["k"] = [1, 2, min(4, e), e][n % 4]
-        form["normalize_routing_weights"] = n // 2 % 2
+        bias = (n + turn // 2) % 2 == 0
+        form["k"] = [1, 2, min(4, e), e][(n + turn) % 4]
+        form["normalize_routing_weights"] = (n // 2 + turn) % 2
         wide = 2 * i if form.get("swiglu_fusion") else i
         arrays = [
             weight("fc1_%d" % n, e, wide, h), weight("b1_%d" % n, e, wide) if bias else None,
@@ -80,15 +82,21 @@ def build(dtype, batched, small):
 
 folder = sys.argv[1]
 # CHECK: float32: 14 layers, 56 outputs
+# CHECK: float32, turn 1: 14 layers, 56 outputs
+# CHECK: float32, turn 2: 14 layers, 56 outputs
+# CHECK: float32, turn 3: 14 layers, 56 outputs
 # CHECK: float32 small: 14 layers, 28 outputs
 # CHECK: float16: 14 layers, 28 outputs
-for name, dtype, batched, small, leadings, tolerance in [
-    ("float32", np.float32, True, False, [(1, 1), (2, 5), (1, 17), (3, 43)], 1e-5),
-    ("float32 small", np.float32, False, True, [(1,), (9,)], 1e-5),
-    ("float16", np.float16, True, False, [(1, 1), (2, 5)], 2e-3),
+for name, dtype, batched, small, turn, leadings, tolerance in [
+    ("float32", np.float32, True, False, 0, [(1, 1), (2, 5), (1, 17), (3, 43)], 1e-5),
+    ("float32, turn 1", np.float32, False, False, 1, [(1,), (2,), (17,), (128,)], 1e-5),
+    ("float32, turn 2", np.float32, True, False, 2, [(1, 0), (3, 1), (2, 1), (1, 33)], 1e-5),
+    ("float32, turn 3", np.float32, False, False, 3, [(0,), (3,), (16,), (65,)], 1e-5),
+    ("float32 small", np.float32, False, True, 0, [(1,), (9,)], 1e-5),
+    ("float16", np.float16, True, False, 0, [(1, 1), (2, 5)], 2e-3),
 ]:
-    model, case = build(dtype, batched, small)
-    path = moe_testing.save(model, folder, name.replace(" ", "-"))
+    model, case = build(dtype, batched, small, turn)
+    path = moe_testing.save(model, folder, re.sub("[ ,]+", "-", name))
     count = moe_testing.count(moe_testing.raised(path), "moe.combine")
     checked = moe_testing.check(path, [case(*leading) for leading in leadings], tolerance)
     print("%s: %d layers, %d outputs" % (name, count, checked))
