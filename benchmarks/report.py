@@ -1,0 +1,95 @@
+# Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What the benchmarks say about where they ran, and how their tables reach the documentation."""
+
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def cpu_name():
+    with open("/proc/cpuinfo") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def cache_bytes(level):
+    folder = "/sys/devices/system/cpu/cpu0/cache"
+    try:
+        for index in sorted(os.listdir(folder)):
+            at = f"{folder}/{index}"
+            if index.startswith("index") and open(f"{at}/level").read().strip() == str(level):
+                size = open(f"{at}/size").read().strip()
+                return int(size[:-1]) * {"K": 1 << 10, "M": 1 << 20}[size[-1]]
+    except OSError:
+        pass
+    return 0
+
+
+def instruction_sets():
+    with open("/proc/cpuinfo") as file:
+        flags = next((line.split() for line in file if line.startswith("flags")), [])
+    known = ["avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile"]
+    return [flag for flag in known if flag in flags]
+
+
+def version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def commit():
+    try:
+        run = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True)
+        return run.stdout.strip() or None
+    except OSError:
+        return None
+
+
+def environment(packages=("numpy", "onnx", "onnxruntime")):
+    return {
+        "commit": commit(),
+        "cpu": cpu_name(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "instruction_sets": instruction_sets(),
+        "l3_bytes": cache_bytes(3),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in packages},
+    }
+
+
+def environment_line(env):
+    cpu = f"{env['cpu']} ({', '.join(env['instruction_sets'])}; {env['l3_bytes'] >> 20} MiB L3), {env['cpus']} CPUs"
+    packages = ", ".join(f"{name} {v}" for name, v in env["packages"].items() if v)
+    return f"{cpu}, {env['system']}; {packages}; commit {env['commit']}"
+
+
+def table(header, rows):
+    """Markdown, aligned to be read as text too."""
+    cells = [[str(c) for c in row] for row in [header, *rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    line = lambda row: "| " + " | ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths))) + " |"
+    rule = "|" + "|".join("-" * (w + 1) + (":" if i else "-") for i, w in enumerate(widths)) + "|"
+    return "\n".join([line(cells[0]), rule, *map(line, cells[1:])])
+
+
+def update_markdown(path, name, text):
+    """Replaces what lies between the markers of `name`."""
+    with open(path) as file:
+        document = file.read()
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.S)
+    if not pattern.search(document):
+        raise SystemExit(f"{path}: no line '{begin}' followed by '{end}'")
+    with open(path, "w") as file:
+        file.write(pattern.sub(lambda _: f"{begin}\n{text.strip()}\n{end}", document))
