@@ -25,9 +25,13 @@ def save(model, folder, name):
     return path
 
 
+def compiled_to(path, phase):
+    """The module after a phase, as text."""
+    return run("moe-compile", path, "--compile-to=" + phase, "-o", "-")
+
+
 def raised(path):
-    """The module after the phase `raise`."""
-    return run("moe-compile", path, "--compile-to=raise", "-o", "-")
+    return compiled_to(path, "raise")
 
 
 def count(text, operation):

@@ -56,9 +56,15 @@ static bool readsEachElementOnce(OpOperand *operand) {
 static bool expandsProduct(OpOperand *operand) {
   auto consumer = dyn_cast<linalg::GenericOp>(operand->getOwner());
   auto expand = operand->get().getDefiningOp<tensor::ExpandShapeOp>();
-  return consumer && expand &&
-         consumer.getNumParallelLoops() == consumer.getNumLoops() &&
-         expand.getSrc().getDefiningOp<GroupedMatmulOp>();
+  if (!consumer || !expand ||
+      consumer.getNumParallelLoops() != consumer.getNumLoops())
+    return false;
+  Operation *source = expand.getSrc().getDefiningOp();
+  // Or what has been made two-dimensional before, for the same reason.
+  auto elementwise = dyn_cast_or_null<linalg::GenericOp>(source);
+  return isa_and_nonnull<GroupedMatmulOp>(source) ||
+         (elementwise && elementwise.getNumLoops() == 2 &&
+          elementwise.getNumParallelLoops() == 2);
 }
 
 namespace {
