@@ -498,7 +498,9 @@ std::vector<std::string> mlir::moe::onnx_import::inferTypes(ModelProto &model) {
 
   // Error mode 1 collects what nodes complain about and throws at the end,
   // when all nodes have been visited.
-  std::vector<std::string> problems;
+  // Nodes behind a faulty one complain that their input has no type; that is
+  // worth saying only when nothing else is.
+  std::vector<std::string> problems, consequences;
   std::string text = infer(/*errorMode=*/1);
   for (size_t at = 0; at < text.size();) {
     size_t end = std::min(text.find('\n', at), text.size());
@@ -508,8 +510,11 @@ std::vector<std::string> mlir::moe::onnx_import::inferTypes(ModelProto &model) {
     if (flatten(line).empty() ||
         line.find("external tensors") != std::string::npos)
       continue;
-    problems.push_back(inferenceMessage(line));
+    bool untyped = line.find("but instead is null") != std::string::npos;
+    (untyped ? consequences : problems).push_back(inferenceMessage(line));
   }
+  if (problems.empty())
+    problems = std::move(consequences);
   if (problems.empty()) {
     bool filled = declared.fillGaps();
     // What this run says about wrong declarations is no problem of the model's.
