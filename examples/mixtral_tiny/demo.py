@@ -152,10 +152,10 @@ def measure(engines, prompt, steps, repeats):
 
 
 def print_loads(model, loads):
-    print(f"{'layer':<24}" + "".join(f"{'e' + str(e):>7}" for e in range(len(loads[0]))) + "  busiest/mean")
+    width = max(len(layer.name) for layer in model.expert_layers) + 2
+    print(f"{'layer':<{width}}" + "".join(f"{'e' + str(e):>7}" for e in range(len(loads[0]))) + "  busiest/mean")
     for layer, load in zip(model.expert_layers, loads):
-        name = layer.name if len(layer.name) < 24 else "…" + layer.name[-22:]
-        print(f"{name:<24}" + "".join(f"{n:>7}" for n in load) + f"{load.max() / load.mean():>14.2f}")
+        print(f"{layer.name:<{width}}" + "".join(f"{n:>7}" for n in load) + f"{load.max() / load.mean():>14.2f}")
 
 
 def cpu_name():
