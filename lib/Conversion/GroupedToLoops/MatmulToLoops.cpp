@@ -95,6 +95,9 @@ private:
 
   // Per task.
   Value group, firstRow, rowCount, firstPanel, panelCount, rowBase, sumBase;
+
+  // Per block of k: of the next panel, what each row prefetches.
+  Value aheadPerRow;
 };
 
 } // namespace
@@ -333,6 +336,10 @@ void MatmulLowering::emitTiles(LoopBuilder &b, Value kBegin, Value kCount) {
   Value panelRow = b.add(b.mul(panel, panelDepth), b.div(kBegin, interleave));
   Value panelBase = b.mul(panelRow, kPanelColumns * interleave);
 
+  // While the rows use a panel, each prefetches its share of the next one: the
+  // memory then works all the time, not in bursts that the first row waits for.
+  aheadPerRow = b.ceilDiv(b.mul(depth, kPanelColumns * interleave), rowCount);
+
   // The rows split into equally high tiles, `high` rows or one less: 8 rows are
   // 4 + 4, never 6 + 2, whose short tile would leave multipliers idle.
   Value tiles = b.ceilDiv(rowCount, tileRows);
@@ -391,15 +398,18 @@ void MatmulLowering::callTile(LoopBuilder &b, int64_t rows, int64_t side,
   func::FuncOp tile = getRegisterTile(
       op->getParentOfType<ModuleOp>(),
       RegisterTile{rows, side, compute, element, kBlock, sumStride,
-                   /*prefetch=*/2 * rows > tileRows});
+                   /*prefetch=*/2 * rows >= tileRows});
   Value a0 = b.add(rowBase, b.mul(row, kBlock));
   Value p0 = b.add(panelBase, b.mul(panel, panelElements));
   Value c0 =
       b.add(b.add(sumBase, b.mul(row, sumStride)), b.mul(panel, kPanelColumns));
+  Value ahead = b.add(b.add(p0, side * panelElements), b.mul(row, aheadPerRow));
+  Value aheadStep =
+      b.ceilDiv(b.index(rows * kPanelColumns * interleave), rowCount);
   func::CallOp::create(b, tile,
                        ValueRange{rowScratch, a0, flatPanels, p0,
                                   b.index(panelElements), sumScratch, c0, depth,
-                                  first});
+                                  first, ahead, aheadStep});
 }
 
 //===----------------------------------------------------------------------===//

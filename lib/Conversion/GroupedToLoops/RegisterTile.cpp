@@ -70,7 +70,8 @@ static void buildBody(LoopBuilder &b, func::FuncOp function,
         p = function.getArgument(2), p0 = function.getArgument(3),
         panelStride = function.getArgument(4), c = function.getArgument(5),
         c0 = function.getArgument(6), depth = function.getArgument(7),
-        first = function.getArgument(8);
+        first = function.getArgument(8), ahead0 = function.getArgument(9),
+        aheadStep = function.getArgument(10);
   auto vectorType = VectorType::get({kPanelColumns}, tile.compute);
   int64_t interleave = panelInterleave(tile.element);
   Value zero = b.constant(cast<TypedAttr>(b.getZeroAttr(vectorType)));
@@ -85,10 +86,11 @@ static void buildBody(LoopBuilder &b, func::FuncOp function,
           b, vectorType, c, ValueRange{accumulatorAt(row, panel)});
       accumulators.push_back(b.select(first, zero, stored));
     }
-  SmallVector<Value> panelStart{p0};
-  for (int64_t panel = 1; panel <= tile.panels; ++panel)
+  SmallVector<Value> panelStart{p0}, aheadStart{ahead0};
+  for (int64_t panel = 1; panel < tile.panels; ++panel) {
     panelStart.push_back(b.add(panelStart.back(), panelStride));
-  Value ahead = panelStart.pop_back_val();
+    aheadStart.push_back(b.add(aheadStart.back(), panelStride));
+  }
 
   accumulators = b.loop(
       b.index(0), depth, 1, accumulators,
@@ -96,16 +98,14 @@ static void buildBody(LoopBuilder &b, func::FuncOp function,
         SmallVector<Value> next(carried);
         Value panelOffset = body.mul(step, kPanelColumns * interleave);
         SmallVector<SmallVector<Value>> rows;
-        for (Value start : panelStart) {
+        for (Value start : panelStart)
           rows.push_back(
               loadPanelRow(body, p, body.add(start, panelOffset), tile));
-          if (!tile.prefetch)
-            continue;
-          memref::PrefetchOp::create(body, p, body.add(ahead, panelOffset),
-                                     /*isWrite=*/false, /*localityHint=*/2,
-                                     /*isDataCache=*/true);
-          ahead = body.add(ahead, panelStride);
-        }
+        for (Value start : aheadStart)
+          if (tile.prefetch)
+            memref::PrefetchOp::create(
+                body, p, body.add(start, body.mul(step, aheadStep)),
+                /*isWrite=*/false, /*localityHint=*/2, /*isDataCache=*/true);
         Value k = body.add(a0, body.mul(step, interleave));
         for (int64_t i = 0; i < interleave; ++i)
           for (int64_t row = 0; row < tile.rows; ++row) {
@@ -139,7 +139,7 @@ func::FuncOp grouped::getRegisterTile(ModuleOp module,
   };
   auto type = b.getFunctionType(
       {buffer(tile.compute), index, buffer(tile.element), index, index,
-       buffer(tile.compute), index, index, b.getI1Type()},
+       buffer(tile.compute), index, index, b.getI1Type(), index, index},
       {});
   auto function = func::FuncOp::create(b, name, type);
   function.setPrivate();

@@ -25,9 +25,9 @@ struct RegisterTile {
   Type element;
   int64_t rowStride;
   int64_t tileStride;
-  /// Whether to prefetch the same rows of the panels that come next. Pays when
-  /// the multiplications take longer than the panels; with few rows the
-  /// processor's own prefetcher is ahead and more streams only disturb it.
+  /// Whether to prefetch what the caller says will be read next. Pays when the
+  /// multiplications take longer than the panels; with few rows the processor's
+  /// own prefetcher is ahead and more streams only disturb it.
   bool prefetch;
 };
 
@@ -38,7 +38,9 @@ struct RegisterTile {
 ///       %p : memref<?xE>, %p0 : index, %ps : index, panels, distance of panels
 ///       %c : memref<?xC>, %c0 : index,            accumulators
 ///       %depth : index,                           k steps (of the interleave)
-///       %first : i1)                              start from 0
+///       %first : i1,                              start from 0
+///       %n0 : index, %ns : index)                 prefetched of each panel of
+///                                                 %p: from where, per step
 func::FuncOp getRegisterTile(ModuleOp module, const RegisterTile &tile);
 
 } // namespace mlir::grouped
