@@ -42,7 +42,7 @@ sumChoices(LoopBuilder &b, CombineOp op, Value token, Value zero,
       scf::YieldOp::create(then, sum);
       LoopBuilder other(b.getLoc(), branch.getElseBodyBuilder());
       Value weight =
-          extendTo(other, other.load(op.getWeights(), {token, slot}), compute);
+          convertTo(other, other.load(op.getWeights(), {token, slot}), compute);
       if (auto vector = dyn_cast<VectorType>(zero.getType()))
         weight = vector::BroadcastOp::create(other, vector, weight);
       Value next = math::FmaOp::create(other, weight,
@@ -76,17 +76,17 @@ LogicalResult grouped::lowerCombine(CombineOp op, Value context) {
           b, op, token, zeros, [&](LoopBuilder &b, Value row) -> Value {
             Value loaded = vector::LoadOp::create(b, storedVector, op.getRows(),
                                                   ValueRange{row, n});
-            return extendTo(b, loaded, compute);
+            return convertTo(b, loaded, compute);
           });
-      vector::StoreOp::create(b, truncateTo(b, sum, stored), out,
+      vector::StoreOp::create(b, convertTo(b, sum, stored), out,
                               ValueRange{token, n});
     });
     b.loop(vectorEnd, columns, 1, [&](LoopBuilder &b, Value n) {
       Value sum = sumChoices(
           b, op, token, zero, [&](LoopBuilder &b, Value row) -> Value {
-            return extendTo(b, b.load(op.getRows(), {row, n}), compute);
+            return convertTo(b, b.load(op.getRows(), {row, n}), compute);
           });
-      b.store(truncateTo(b, sum, stored), out, {token, n});
+      b.store(convertTo(b, sum, stored), out, {token, n});
     });
   };
   b.parallelLoop(context, b.ceilDiv(tokens, kTokenBlock), worthwhile,

@@ -39,18 +39,16 @@ static Type withElement(Type type, Type element) {
   return element;
 }
 
-Value grouped::extendTo(LoopBuilder &b, Value value, Type computeElement) {
-  if (getElementTypeOrSelf(value) == computeElement)
+Value grouped::convertTo(LoopBuilder &b, Value value, Type element) {
+  Type from = getElementTypeOrSelf(value);
+  if (from == element)
     return value;
-  return arith::ExtFOp::create(b, withElement(value.getType(), computeElement),
-                               value);
-}
-
-Value grouped::truncateTo(LoopBuilder &b, Value value, Type element) {
-  if (getElementTypeOrSelf(value) == element)
-    return value;
-  return arith::TruncFOp::create(b, withElement(value.getType(), element),
-                                 value);
+  Type to = withElement(value.getType(), element);
+  unsigned width = element.getIntOrFloatBitWidth();
+  if (from.getIntOrFloatBitWidth() < width)
+    return arith::ExtFOp::create(b, to, value);
+  assert(from.getIntOrFloatBitWidth() > width && "f16 and bf16 go through f32");
+  return arith::TruncFOp::create(b, to, value);
 }
 
 namespace {

@@ -106,7 +106,7 @@ void GateLowering::run() {
 void GateLowering::emitToken(LoopBuilder &b, Value token) {
   b.loop(b.index(experts), [&](LoopBuilder &b, Value e) {
     Value logit =
-        extendTo(b, b.load(op.getLogits(), {token, e}), b.getF32Type());
+        convertTo(b, b.load(op.getLogits(), {token, e}), b.getF32Type());
     b.store(logit, scratch, at(b, e));
     Value no = arith::ConstantIntOp::create(b, 0, 8);
     b.store(no, taken, b.add(takenBase, e));
@@ -175,7 +175,7 @@ void GateLowering::emitSelectionValues(LoopBuilder &b, Value token) {
     Value value = b.load(scratch, at(b, e));
     if (op.getBias())
       value = arith::AddFOp::create(
-          b, value, extendTo(b, b.load(op.getBias(), e), b.getF32Type()));
+          b, value, convertTo(b, b.load(op.getBias(), e), b.getF32Type()));
     b.store(value, scratch, b.add(at(b, e), experts));
   });
 }
@@ -283,7 +283,7 @@ void GateLowering::emitWeights(LoopBuilder &b, Value token) {
       w = arith::DivFOp::create(b, w, divisor);
     if (!op.getScale().isExactlyValue(1.0))
       w = arith::MulFOp::create(b, w, b.constant(op.getScaleAttr()));
-    b.store(truncateTo(b, w, stored), out, {token, j});
+    b.store(convertTo(b, w, stored), out, {token, j});
   });
 }
 

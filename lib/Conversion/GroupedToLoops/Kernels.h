@@ -22,10 +22,10 @@ LogicalResult lowerPlan(PlanOp op, Value context);
 LogicalResult lowerMatmul(MatmulOp op, Value context);
 LogicalResult lowerCombine(CombineOp op, Value context);
 
-/// Loads as the type that kernels compute in: f64 for f64, f32 otherwise.
+/// The type that kernels compute in: f64 for f64, f32 otherwise.
 Type computeType(Type elementType);
-Value extendTo(LoopBuilder &b, Value value, Type computeElement);
-Value truncateTo(LoopBuilder &b, Value value, Type element);
+/// `value` or the elements of that vector as `element`, f32 or f64 on one side.
+Value convertTo(LoopBuilder &b, Value value, Type element);
 
 } // namespace mlir::grouped
 

@@ -8,6 +8,7 @@
 
 #include "LoopBuilder.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/OpenMP/OpenMPDialect.h"
 
 #include "moe/Conversion/Utils/RuntimeCalls.h"
@@ -69,7 +70,17 @@ void LoopBuilder::parallelLoop(
   // iteration, which costs microseconds in a libomp with tracing built in, as
   // distributions ship it. A shared counter is one atomic addition.
   auto counterType = MemRefType::get({}, getI64Type());
-  Value counter = memref::AllocaOp::create(*this, counterType);
+  Value counter;
+  {
+    // In a loop the stack would grow with every iteration.
+    OpBuilder::InsertionGuard guard(*this);
+    auto function =
+        getInsertionBlock()->getParentOp()->getParentOfType<func::FuncOp>();
+    if (!function)
+      function = cast<func::FuncOp>(getInsertionBlock()->getParentOp());
+    setInsertionPointToStart(&function.getBody().front());
+    counter = memref::AllocaOp::create(*this, counterType);
+  }
   Value zero = arith::ConstantIntOp::create(*this, 0, 64);
   Value one = arith::ConstantIntOp::create(*this, 1, 64);
   store(zero, counter, {});

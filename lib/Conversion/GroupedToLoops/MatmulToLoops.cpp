@@ -55,7 +55,6 @@ public:
 private:
   void readShapes();
   void readSchedule();
-  LogicalResult checkEpilogue();
 
   /// The register tile for `rows` rows: as many panels as accumulators allow.
   int64_t panelsFor(int64_t rows) const;
@@ -148,17 +147,6 @@ int64_t MatmulLowering::panelsFor(int64_t rows) const {
   return std::min<int64_t>(fit, llvm::bit_floor<uint64_t>(panels));
 }
 
-LogicalResult MatmulLowering::checkEpilogue() {
-  if (op.getEpilogue().empty())
-    return success();
-  for (Operation &inner : op.getEpilogue().front().without_terminator())
-    if (!OpTrait::hasElementwiseMappableTraits(&inner) &&
-        !inner.hasTrait<OpTrait::ConstantLike>())
-      return inner.emitOpError(
-          "expects only elementwise operations in an epilogue");
-  return success();
-}
-
 //===----------------------------------------------------------------------===//
 // Around the tasks
 //===----------------------------------------------------------------------===//
@@ -224,8 +212,6 @@ void MatmulLowering::makeTaskTable() {
 LogicalResult MatmulLowering::run() {
   if (!op.getScheduleAttr())
     return op.emitOpError("expects a schedule (run grouped-schedule first)");
-  if (failed(checkEpilogue()))
-    return failure();
   readShapes();
   if (columns == 0 || experts == 0)
     return success(); // nothing to write
@@ -306,14 +292,14 @@ void MatmulLowering::copyRows(LoopBuilder &b, Value kBegin, Value kCount) {
       Value row = vector::LoadOp::create(
           b, VectorType::get({kPanelColumns}, stored), op.getRows(),
           ValueRange{source, b.add(kBegin, k)});
-      vector::StoreOp::create(b, extendTo(b, row, compute), rowScratch,
+      vector::StoreOp::create(b, convertTo(b, row, compute), rowScratch,
                               ValueRange{b.add(target, k)});
     });
     if (whole)
       return;
     b.loop(vectorEnd, kCount, 1, [&](LoopBuilder &b, Value k) {
       Value value = b.load(op.getRows(), {source, b.add(kBegin, k)});
-      b.store(extendTo(b, value, compute), rowScratch, b.add(target, k));
+      b.store(convertTo(b, value, compute), rowScratch, b.add(target, k));
     });
     if (depthK % interleave == 0)
       return;
@@ -453,7 +439,7 @@ void MatmulLowering::emitEpilogueVector(LoopBuilder &b, Value row, Value unit,
     } else {
       loaded = vector::LoadOp::create(b, type, memref, at);
     }
-    return extendTo(b, loaded, compute);
+    return convertTo(b, loaded, compute);
   };
 
   SmallVector<Value> arguments;
@@ -472,8 +458,8 @@ void MatmulLowering::emitEpilogueVector(LoopBuilder &b, Value row, Value unit,
     arguments.push_back(read(extra, ValueRange{outRow, column}));
 
   Value out = op.getOuts()[0];
-  Value result = truncateTo(b, applyRegion(b, arguments),
-                            cast<MemRefType>(out.getType()).getElementType());
+  Value result = convertTo(b, applyRegion(b, arguments),
+                           cast<MemRefType>(out.getType()).getElementType());
   if (mask)
     vector::MaskedStoreOp::create(b, out, ValueRange{outRow, column}, mask,
                                   result);
@@ -484,8 +470,6 @@ void MatmulLowering::emitEpilogueVector(LoopBuilder &b, Value row, Value unit,
 /// The epilogue region on vectors: its operations are elementwise, so each is
 /// created again with vector operands.
 Value MatmulLowering::applyRegion(LoopBuilder &b, ArrayRef<Value> arguments) {
-  if (op.getEpilogue().empty())
-    return arguments.front();
   Block &body = op.getEpilogue().front();
   IRMapping map;
   map.map(body.getArguments(), arguments);

@@ -106,6 +106,11 @@ LogicalResult grouped::lowerPlan(PlanOp op, Value context) {
         [&](LoopBuilder &b) { b.store(noExpert, rowMap, {t, j}); });
   });
   memref::DeallocOp::create(b, cursor);
+  // Rows of no expert have a token nevertheless: no reader has to know of them.
+  Value none = arith::ConstantIntOp::create(b, 0, 32);
+  Value rows = b.toIndex(b.load(offsets, b.index(numExperts)));
+  b.loop(rows, b.dim(rowToken, 0), 1,
+         [&](LoopBuilder &b, Value row) { b.store(none, rowToken, row); });
 
   if (IntegerAttr layer = op.getLayerAttr()) {
     Value id = arith::ConstantIntOp::create(b, layer.getInt(), 32);

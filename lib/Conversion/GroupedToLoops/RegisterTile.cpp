@@ -49,7 +49,7 @@ static SmallVector<Value> loadPanelRow(LoopBuilder &b, Value panels, Value at,
   auto stored = VectorType::get({kPanelColumns * interleave}, tile.element);
   Value row = vector::LoadOp::create(b, stored, panels, ValueRange{at});
   if (interleave == 1)
-    return {extendTo(b, row, tile.compute)};
+    return {convertTo(b, row, tile.compute)};
   // Two bf16 share a 32-bit lane: an f32 is a bf16 with 16 zero bits below.
   auto lanes = VectorType::get({kPanelColumns}, b.getI32Type());
   auto floats = VectorType::get({kPanelColumns}, b.getF32Type());

@@ -25,6 +25,8 @@
 #include "moe/Dialect/Grouped/IR/Grouped.h"
 #include "moe/Dialect/MoE/IR/MoE.h"
 
+#include "RuntimeChecks.h"
+
 #define DEBUG_TYPE "convert-moe-to-grouped"
 
 namespace mlir::moe {
@@ -55,34 +57,6 @@ static Value castTo(ImplicitLocOpBuilder &b, Value value, Type type) {
              : tensor::CastOp::create(b, type, value).getResult();
 }
 
-/// `[0, s0, s0 + s1, ...]` for group sizes that no dispatch made.
-static Value prefixSums(ImplicitLocOpBuilder &b, Value sizes) {
-  int64_t groups = cast<RankedTensorType>(sizes.getType()).getDimSize(0);
-  Type i64 = b.getI64Type();
-  Value zero = arith::ConstantIntOp::create(b, 0, 64);
-  if (groups == 1) {
-    Value index = arith::ConstantIndexOp::create(b, 0);
-    Value size = tensor::ExtractOp::create(b, sizes, index);
-    return tensor::FromElementsOp::create(b, ValueRange{zero, size});
-  }
-  Value c0 = arith::ConstantIndexOp::create(b, 0);
-  Value c1 = arith::ConstantIndexOp::create(b, 1);
-  Value end = arith::ConstantIndexOp::create(b, groups);
-  Value init = tensor::EmptyOp::create(b, {groups + 1}, i64);
-  init = tensor::InsertOp::create(b, zero, init, c0);
-  auto loop = scf::ForOp::create(
-      b, c0, end, c1, ValueRange{init, zero},
-      [&](OpBuilder &nested, Location loc, Value e, ValueRange carried) {
-        ImplicitLocOpBuilder nb(loc, nested);
-        Value size = tensor::ExtractOp::create(nb, sizes, e);
-        Value sum = arith::AddIOp::create(nb, carried[1], size);
-        Value next = arith::AddIOp::create(nb, e, c1);
-        Value offsets = tensor::InsertOp::create(nb, sum, carried[0], next);
-        scf::YieldOp::create(nb, ValueRange{offsets, sum});
-      });
-  return loop.getResult(0);
-}
-
 namespace {
 
 /// What a dispatch left for the operations that use its results.
@@ -91,6 +65,7 @@ struct Plan {
   Value offsets;  // [E + 1]
   Value rowMap;   // [T, k]
   Value rowToken; // [T * k]
+  Value rowCount; // T * k
 };
 
 //===----------------------------------------------------------------------===//
@@ -108,18 +83,28 @@ public:
   void convert(GroupedMatmulOp op);
   void convert(CombineOp op);
 
+  /// Replaces a dispatch whose matmuls are converted.
+  void finish(DispatchOp op);
+
 private:
   ImplicitLocOpBuilder builderAt(Operation *op) {
     rewriter.setInsertionPoint(op);
     return ImplicitLocOpBuilder(op->getLoc(), rewriter);
   }
 
-  /// The `[E + 1]` offsets of the groups whose sizes are `sizes`.
-  Value offsetsOf(ImplicitLocOpBuilder &b, Value sizes);
+  /// The `[E + 1]` offsets of the groups whose sizes are `op`'s.
+  Value offsetsOf(GroupedMatmulOp op);
+
+  /// Gives what is left of a dispatch's results a value of its own.
+  void materialize(DispatchOp op, const Plan &plan);
 
   IRRewriter &rewriter;
   llvm::SmallDenseMap<Value, Plan> planOfRows;      // by dispatched rows
   llvm::SmallDenseMap<Value, Value> offsetsOfSizes; // by group sizes
+  llvm::SmallDenseSet<Value> planned;               // offsets from a plan
+  /// Offsets that are known to end within these rows; also by row maps: the
+  /// offsets of the rows that they point to.
+  llvm::SmallDenseMap<Value, Value> groupingOf;
 };
 
 } // namespace
@@ -147,12 +132,15 @@ void Converter::convert(DispatchOp op) {
   auto experts = op.getExperts().getType();
   int64_t choices = experts.getDimSize(1);
   int64_t numExperts = op.getGroupSizes().getType().getDimSize(0);
+  checkEqual(b, op, {op.getExperts(), 0}, {op.getTokens(), 0},
+             "rows of experts as many as tokens,");
   Value offsets = tensor::EmptyOp::create(b, {numExperts + 1}, b.getI64Type());
   Value rowMap = emptyLike(b, op.getExperts(), {choices}, b.getI32Type());
   OpFoldResult tokens = tensor::getMixedSize(b, b.getLoc(), op.getExperts(), 0);
   Value total = arith::MulIOp::create(
       b, getValueOrCreateConstantIndexOp(b, b.getLoc(), tokens),
       arith::ConstantIndexOp::create(b, choices));
+  checkRowCount(b, op, total);
   Value rowToken =
       tensor::EmptyOp::create(b, {getAsOpFoldResult(total)}, b.getI32Type());
   auto plan = grouped::PlanOp::create(
@@ -161,23 +149,87 @@ void Converter::convert(DispatchOp op) {
       ValueRange{offsets, rowMap, rowToken});
 
   Plan made{op.getTokens(), plan.getResult(0), plan.getResult(1),
-            plan.getResult(2)};
+            plan.getResult(2), total};
   planOfRows[op.getRows()] = made;
   offsetsOfSizes[op.getGroupSizes()] = made.offsets;
-  rewriter.replaceAllUsesWith(op.getRowMap(),
-                              castTo(b, made.rowMap, op.getRowMap().getType()));
-  // `rows` and `group_sizes` have no value of their own any more; the pass
-  // erases the dispatch once the matmuls that read them are converted.
+  planned.insert(made.offsets);
+  Value map = castTo(b, made.rowMap, op.getRowMap().getType());
+  groupingOf[map] = made.offsets;
+  rewriter.replaceAllUsesWith(op.getRowMap(), map);
+  // `rows` and `group_sizes` have no value of their own as long as only matmuls
+  // read them; see `finish`.
 }
 
-Value Converter::offsetsOf(ImplicitLocOpBuilder &b, Value sizes) {
+void Converter::finish(DispatchOp op) {
+  if (!op.getRows().use_empty() || !op.getGroupSizes().use_empty())
+    materialize(op, planOfRows[op.getRows()]);
+  rewriter.eraseOp(op);
+}
+
+void Converter::materialize(DispatchOp op, const Plan &plan) {
+  ImplicitLocOpBuilder b = builderAt(op);
+  auto build = [&](Value empty, ValueRange inputs, ArrayRef<AffineMap> maps,
+                   function_ref<Value(ImplicitLocOpBuilder &, ValueRange)> f) {
+    int64_t rank = cast<RankedTensorType>(empty.getType()).getRank();
+    SmallVector<utils::IteratorType> loops(rank, utils::IteratorType::parallel);
+    return linalg::GenericOp::create(
+               b, TypeRange{empty.getType()}, inputs, ValueRange{empty}, maps,
+               loops,
+               [&](OpBuilder &nested, Location loc, ValueRange arguments) {
+                 ImplicitLocOpBuilder nb(loc, nested);
+                 linalg::YieldOp::create(nb, f(nb, arguments));
+               })
+        .getResult(0);
+  };
+  AffineMap one = b.getMultiDimIdentityMap(1),
+            two = b.getMultiDimIdentityMap(2);
+  AffineMap row = AffineMap::get(2, 0, b.getAffineDimExpr(0));
+
+  OpFoldResult width = tensor::getMixedSize(b, b.getLoc(), plan.tokens, 1);
+  Value empty =
+      tensor::EmptyOp::create(b, {getAsOpFoldResult(plan.rowCount), width},
+                              op.getRows().getType().getElementType());
+  // Rows of no group repeat token 0.
+  Value rows = build(empty, plan.rowToken, {row, two},
+                     [&](ImplicitLocOpBuilder &nb, ValueRange arguments) {
+                       Value token = arith::IndexCastOp::create(
+                           nb, nb.getIndexType(), arguments[0]);
+                       Value column = linalg::IndexOp::create(nb, 1);
+                       return tensor::ExtractOp::create(
+                                  nb, plan.tokens, ValueRange{token, column})
+                           .getResult();
+                     });
+  rewriter.replaceAllUsesWith(op.getRows(),
+                              castTo(b, rows, op.getRows().getType()));
+
+  empty = tensor::EmptyOp::create(b, op.getGroupSizes().getType().getShape(),
+                                  b.getI64Type());
+  Value sizes =
+      build(empty, {}, {one}, [&](ImplicitLocOpBuilder &nb, ValueRange) {
+        Value group = linalg::IndexOp::create(nb, 0);
+        Value next = arith::AddIOp::create(
+            nb, group, arith::ConstantIndexOp::create(nb, 1));
+        Value begin = tensor::ExtractOp::create(nb, plan.offsets, group);
+        Value end = tensor::ExtractOp::create(nb, plan.offsets, next);
+        return arith::SubIOp::create(nb, end, begin).getResult();
+      });
+  rewriter.replaceAllUsesWith(op.getGroupSizes(), sizes);
+}
+
+Value Converter::offsetsOf(GroupedMatmulOp op) {
+  Value sizes = op.getGroupSizes();
   Value &offsets = offsetsOfSizes[sizes];
-  if (!offsets)
-    offsets = prefixSums(b, sizes);
+  if (!offsets) {
+    // For all matmuls of these groups, wherever they are.
+    rewriter.setInsertionPointAfterValue(sizes);
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    offsets = checkedPrefixSums(b, op, sizes);
+  }
   return offsets;
 }
 
 void Converter::convert(GroupedMatmulOp op) {
+  Value offsets = offsetsOf(op);
   ImplicitLocOpBuilder b = builderAt(op);
   auto weight = cast<RankedTensorType>(op.getWeights().front().getType());
   auto panels = RankedTensorType::get(
@@ -185,16 +237,22 @@ void Converter::convert(GroupedMatmulOp op) {
                           op.getWeights().size()),
       weight.getElementType());
   Value packed = grouped::PackOp::create(b, panels, op.getWeights());
-  Value offsets = offsetsOf(b, op.getGroupSizes());
 
   Value rows = op.getRows(), rowToken, rowCount = rows;
+  Value known = groupingOf.lookup(rows);
   auto plan = planOfRows.find(rows);
   if (plan != planOfRows.end()) {
     rows = plan->second.tokens;
     rowToken = plan->second.rowToken;
     rowCount = rowToken;
+    known = plan->second.offsets;
   }
+  if (known != offsets)
+    checkGroupsEnd(b, op, offsets, {rowCount, 0}, planned.contains(offsets));
+  for (Value extra : op.getExtras())
+    checkEqual(b, op, {extra, 0}, {rowCount, 0}, "extra rows as many as rows,");
   // The kernels tile over static widths.
+  checkEqual(b, op, {rows, 1}, {op.getWeights().front(), 2}, "rows of width");
   auto rowsType = cast<RankedTensorType>(rows.getType());
   rows = castTo(
       b, rows,
@@ -208,19 +266,28 @@ void Converter::convert(GroupedMatmulOp op) {
       /*schedule=*/DictionaryAttr());
   rewriter.inlineRegionBefore(op.getEpilogue(), matmul.getEpilogue(),
                               matmul.getEpilogue().end());
-  if (!matmul.getEpilogue().empty()) {
+  if (matmul.getEpilogue().empty()) {
+    grouped::buildIdentityEpilogue(b, op.getLoc(), matmul.getEpilogue(),
+                                   op.getResult().getType().getElementType());
+  } else {
     Operation *yield = matmul.getEpilogue().front().getTerminator();
     rewriter.setInsertionPoint(yield);
     rewriter.replaceOpWithNewOp<grouped::YieldOp>(yield, yield->getOperands());
   }
   rewriter.setInsertionPointAfter(matmul);
   ImplicitLocOpBuilder after(op.getLoc(), rewriter);
-  rewriter.replaceOp(
-      op, castTo(after, matmul.getResult(0), op.getResult().getType()));
+  Value result = castTo(after, matmul.getResult(0), op.getResult().getType());
+  groupingOf[result] = offsets;
+  rewriter.replaceOp(op, result);
 }
 
 void Converter::convert(CombineOp op) {
   ImplicitLocOpBuilder b = builderAt(op);
+  checkEqual(b, op, {op.getWeights(), 0}, {op.getRowMap(), 0},
+             "rows of weights as many as of the row map,");
+  Value grouping = groupingOf.lookup(op.getRowMap());
+  if (!grouping || groupingOf.lookup(op.getRows()) != grouping)
+    checkRowMap(b, op, op.getRowMap(), {op.getRows(), 0});
   SmallVector<OpFoldResult> sizes{
       tensor::getMixedSize(b, b.getLoc(), op.getRowMap(), 0),
       tensor::getMixedSize(b, b.getLoc(), op.getRows(), 1)};
@@ -255,14 +322,8 @@ struct ConvertMoEToGrouped
       TypeSwitch<Operation *>(op)
           .Case<RouteOp, DispatchOp, GroupedMatmulOp, CombineOp>(
               [&](auto op) { converter.convert(op); });
-    for (DispatchOp dispatch : dispatches) {
-      if (!dispatch->use_empty()) {
-        dispatch.emitOpError("expects its rows and group sizes to be used by "
-                             "moe.grouped_matmul only");
-        return signalPassFailure();
-      }
-      rewriter.eraseOp(dispatch);
-    }
+    for (DispatchOp dispatch : dispatches)
+      converter.finish(dispatch);
   }
 };
 } // namespace

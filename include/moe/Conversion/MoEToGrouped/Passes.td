@@ -19,9 +19,10 @@ def ConvertMoEToGroupedPass
     `moe.grouped_matmul` becomes `grouped.pack` and `grouped.matmul`,
     `moe.combine` becomes `grouped.combine`. A matmul whose rows come from a
     dispatch gathers them by index in its prologue, so the permuted copy of the
-    tokens is never made.
+    tokens is not made unless something else reads it.
 
-    Group sizes become offsets (their prefix sums with a leading 0).
+    Group sizes become offsets (their prefix sums with a leading 0). What the
+    types leave open is checked in front of the kernels with `moe.check`.
   }];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::grouped::GroupedDialect",

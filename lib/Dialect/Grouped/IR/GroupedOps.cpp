@@ -15,6 +15,11 @@
 using namespace mlir;
 using namespace mlir::grouped;
 
+static ParseResult parseEpilogue(OpAsmParser &parser, Region &epilogue,
+                                 ArrayRef<Type> outs);
+static void printEpilogue(OpAsmPrinter &printer, Operation *op,
+                          Region &epilogue, TypeRange outs);
+
 #include "moe/Dialect/Grouped/IR/GroupedOpsDialect.cpp.inc"
 #define GET_OP_CLASSES
 #include "moe/Dialect/Grouped/IR/GroupedOps.cpp.inc"
@@ -53,14 +58,14 @@ static ShapedType shaped(Value value) {
 /// there are none once these are memrefs.
 template <typename KernelOp>
 static LogicalResult verifyOuts(KernelOp op, unsigned expected) {
-  if (op.getOuts().size() != expected)
+  if (op.getOuts().size() != expected) // G4
     return op.emitOpError("expects ")
            << expected << " outs, got " << op.getOuts().size();
   SmallVector<Type> tensors;
   for (Value out : op.getOuts())
     if (isa<TensorType>(out.getType()))
       tensors.push_back(out.getType());
-  if (!llvm::equal(tensors, op->getResultTypes()))
+  if (!llvm::equal(tensors, op->getResultTypes())) // G4
     return op.emitOpError("expects the results to have the types of the "
                           "tensors in outs");
   return success();
@@ -109,18 +114,30 @@ RankedTensorType PackedWeightOp::getWeightType() {
   return cast<RankedTensorType>(getType());
 }
 
+LogicalResult PackedWeightOp::verify() {
+  if (getSources().empty()) // G1
+    return emitOpError("expects at least one source");
+  return success();
+}
+
 LogicalResult
 PackedWeightOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
+  RankedTensorType first;
   for (Attribute ref : getSources()) {
     auto symbol =
         symbolTable.lookupNearestSymbolFrom<moe::WeightSymbolOpInterface>(
             *this, cast<FlatSymbolRefAttr>(ref));
-    if (!symbol)
+    if (!symbol) // G1
       return emitOpError("expects ") << ref << " to name a weight";
     RankedTensorType source = symbol.getWeightType();
-    if (source.getRank() != 3) // G1
+    if (source.getRank() != 3 || !source.hasStaticShape()) // G1
       return emitOpError("expects ")
              << ref << " to be [E, N, K], got " << source;
+    if (!first)
+      first = source;
+    if (source != first) // G1
+      return emitOpError("expects sources of one type, got ")
+             << source << " and " << first;
     auto required = RankedTensorType::get(panelShape(source.getShape(),
                                                      source.getElementType(),
                                                      getSources().size()),
@@ -159,13 +176,16 @@ LogicalResult GateOp::verify() {
   if (failed(verifyOuts(*this, 2)) || failed(moe::verifyRecipe(*this)))
     return failure();
   int64_t k = getK();
+  ShapedType logits = shaped(getLogits());
   for (Value out : getOuts())
-    if (shaped(out).getDimSize(1) != k) // C2
+    if (!dimsAgree(shaped(out).getDimSize(0), logits.getDimSize(0)) ||
+        shaped(out).getDimSize(1) != k) // C2
       return emitOpError("expects outs of shape [T, k] with k = ")
              << k << ", got " << out.getType();
-  if (!isa<FloatType>(shaped(getOuts()[0]).getElementType()) ||
+  if (shaped(getOuts()[0]).getElementType() != logits.getElementType() ||
       !shaped(getOuts()[1]).getElementType().isInteger(32)) // C2
-    return emitOpError("expects outs of float weights and i32 experts");
+    return emitOpError("expects outs of weights like the logits and of i32 "
+                       "experts");
   return success();
 }
 
@@ -187,7 +207,10 @@ LogicalResult PlanOp::verify() {
       !map.getElementType().isInteger(32)) // C5
     return emitOpError("expects a row map of type i32 and shape [T, k], got ")
            << getOuts()[1].getType();
-  if (token.getRank() != 1 || !token.getElementType().isInteger(32)) // C5
+  int64_t choices =
+      experts.isDynamicDim(0) ? ShapedType::kDynamic : experts.getNumElements();
+  if (token.getRank() != 1 || !dimsAgree(token.getDimSize(0), choices) ||
+      !token.getElementType().isInteger(32)) // C5
     return emitOpError("expects row tokens of type i32 and shape [T * k], got ")
            << getOuts()[2].getType();
   return success();
@@ -200,7 +223,8 @@ LogicalResult CombineOp::verify() {
              map = shaped(getRowMap()), out = shaped(getOuts()[0]);
   if (map.isDynamicDim(1) || weights.getDimSize(1) != map.getDimSize(1) ||
       !dimsAgree(weights.getDimSize(0), map.getDimSize(0))) // C10
-    return emitOpError("expects weights and row map of one shape [T, k]");
+    return emitOpError("expects weights and row map of one shape [T, k], got ")
+           << weights << " and " << map;
   if (!dimsAgree(out.getDimSize(0), map.getDimSize(0)) ||
       !dimsAgree(out.getDimSize(1), rows.getDimSize(1)) ||
       out.getElementType() != rows.getElementType()) // C10
@@ -212,15 +236,67 @@ LogicalResult CombineOp::verify() {
 // MatmulOp
 //===----------------------------------------------------------------------===//
 
+void grouped::buildIdentityEpilogue(OpBuilder &b, Location loc,
+                                    Region &epilogue, Type outElement) {
+  OpBuilder::InsertionGuard guard(b);
+  Type compute = outElement.isF64() ? outElement : b.getF32Type();
+  Block *body = b.createBlock(&epilogue, {}, {compute}, {loc});
+  YieldOp::create(b, loc, body->getArguments());
+}
+
+/// The region is never left out, only its text: patterns of other dialects that
+/// clone operations do not expect an empty region.
+static ParseResult parseEpilogue(OpAsmParser &parser, Region &epilogue,
+                                 ArrayRef<Type> outs) {
+  if (succeeded(parser.parseOptionalKeyword("epilogue")))
+    return parser.parseRegion(epilogue);
+  SMLoc loc = parser.getCurrentLocation();
+  auto out = outs.empty() ? ShapedType() : dyn_cast<ShapedType>(outs.front());
+  if (!out)
+    return parser.emitError(loc, "expects outs of shaped type");
+  OpBuilder b(parser.getContext());
+  buildIdentityEpilogue(b, parser.getEncodedSourceLoc(loc), epilogue,
+                        out.getElementType());
+  return success();
+}
+
+static void printEpilogue(OpAsmPrinter &printer, Operation *, Region &epilogue,
+                          TypeRange) {
+  Block &body = epilogue.front();
+  Operation &last = body.back();
+  if (body.getNumArguments() == 1 && &body.front() == &last &&
+      last.getNumOperands() == 1 && last.getOperand(0) == body.getArgument(0))
+    return;
+  printer << " epilogue ";
+  printer.printRegion(epilogue);
+}
+
 int64_t MatmulOp::getNumWeights() {
-  if (getEpilogue().empty())
-    return 1;
   return getEpilogue().front().getNumArguments() -
          static_cast<int64_t>(getExtras().size());
 }
 
+/// What the lowering reads of a schedule.
+static constexpr StringLiteral kScheduleKeys[] = {
+    "accumulators", "k_block",   "panel_block",      "row_block",
+    "tile_panels",  "tile_rows", "vectors_per_panel"};
+
+static LogicalResult verifySchedule(MatmulOp op) {
+  DictionaryAttr schedule = op.getScheduleAttr();
+  if (!schedule)
+    return success();
+  for (StringRef key : kScheduleKeys) {
+    auto size = schedule.getAs<IntegerAttr>(key);
+    if (!size || !size.getType().isSignlessInteger(64) ||
+        size.getInt() < 1) // G5
+      return op.emitOpError("expects a schedule with an i64 of at least 1 as '")
+             << key << "', got " << schedule;
+  }
+  return success();
+}
+
 LogicalResult MatmulOp::verify() {
-  if (failed(verifyOuts(*this, 1)))
+  if (failed(verifyOuts(*this, 1)) || failed(verifySchedule(*this)))
     return failure();
   ShapedType rows = shaped(getRows()), panels = shaped(getPanels()),
              out = shaped(getOuts()[0]);
@@ -228,6 +304,13 @@ LogicalResult MatmulOp::verify() {
   if (weights < 1) // G3
     return emitOpError("expects an epilogue with an argument per weight and "
                        "per extra");
+  if (getRowToken() && !dimsAgree(shaped(getRowToken()).getDimSize(0),
+                                  out.getDimSize(0))) // G2
+    return emitOpError("expects a row token per row of outs, got ")
+           << getRowToken().getType() << " for " << out;
+  if (!getRowToken() && !dimsAgree(rows.getDimSize(0), out.getDimSize(0))) // G2
+    return emitOpError("expects as many rows as outs has, got ")
+           << rows << " and " << out;
   if (!panels.hasStaticShape() || rows.isDynamicDim(1) ||
       out.isDynamicDim(1)) // G2
     return emitOpError("expects static expert, column and row widths");
@@ -257,10 +340,19 @@ LogicalResult MatmulOp::verify() {
         shaped(extra).getDimSize(1) != out.getDimSize(1)) // G2
       return emitOpError("expects extras of the shape of outs, got ")
              << extra.getType();
-  Type compute = out.getElementType().isF64() ? out.getElementType()
-                                              : Float32Type::get(getContext());
-  if (getEpilogue().empty())
-    return success();
+  bool wide = out.getElementType().isF64();
+  if (rows.getElementType().isF64() != wide ||
+      panels.getElementType().isF64() != wide) // C11
+    return emitOpError("expects rows, panels and outs to be f64 all or none, "
+                       "got ")
+           << rows.getElementType() << ", " << panels.getElementType()
+           << " and " << out.getElementType();
+  return success();
+}
+
+LogicalResult MatmulOp::verifyRegions() {
+  Type stored = shaped(getOuts()[0]).getElementType();
+  Type compute = stored.isF64() ? stored : Float32Type::get(getContext());
   Block &body = getEpilogue().front();
   for (BlockArgument arg : body.getArguments())
     if (arg.getType() != compute) // G3
@@ -270,5 +362,10 @@ LogicalResult MatmulOp::verify() {
   if (!yield || yield.getNumOperands() != 1 ||
       yield.getOperand(0).getType() != compute) // G3
     return emitOpError("expects the epilogue to yield one ") << compute;
+  for (Operation &inner : body.without_terminator())
+    if (!OpTrait::hasElementwiseMappableTraits(&inner) &&
+        !inner.hasTrait<OpTrait::ConstantLike>()) // G3
+      return inner.emitOpError(
+          "expects only elementwise operations in an epilogue");
   return success();
 }

@@ -9,8 +9,6 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Builders.h"
-#include "mlir/IR/Matchers.h"
-#include "mlir/IR/PatternMatch.h"
 #include "llvm/Support/MathExtras.h"
 
 #include "moe/Dialect/MoE/IR/MoE.h"
@@ -98,6 +96,10 @@ LogicalResult WeightOp::verify() {
         llvm::AddOverflow(last, extent, last)) // W3
       return emitOpError("expects an extent below 2^63 elements");
   }
+  int64_t end;
+  if (llvm::AddOverflow(static_cast<int64_t>(getOffset()),
+                        static_cast<int64_t>(getLength()), end)) // W2
+    return emitOpError("expects the end of the bytes to lie below 2^63");
   int64_t extentBits = 0;
   if (!empty && llvm::MulOverflow(last + 1, bits, extentBits)) // W3
     return emitOpError("expects an extent below 2^63 bits");
@@ -210,12 +212,37 @@ LogicalResult DispatchOp::verify() {
                  tokens.getDimSize(1))) // C5
     return emitOpError("expects rows of the tokens' width and type, got ")
            << getRows().getType();
+  int64_t choices = experts.getNumDynamicDims() == 0 ? experts.getNumElements()
+                                                     : ShapedType::kDynamic;
+  if (!dimsAgree(getRows().getType().getDimSize(0), choices)) // C5
+    return emitOpError("expects a row per choice, got ")
+           << getRows().getType() << " for " << experts;
   if (!getGroupSizes().getType().hasStaticShape()) // C5
     return emitOpError("expects a static number of experts");
   if (!dimsAgree(getRowMap().getType().getDimSize(0), experts.getDimSize(0)) ||
       getRowMap().getType().getDimSize(1) != experts.getDimSize(1)) // C5
     return emitOpError("expects a row map of the experts' shape, got ")
            << getRowMap().getType();
+  return success();
+}
+
+LogicalResult
+DispatchOp::reifyResultShapes(OpBuilder &b,
+                              ReifiedRankedShapedTypeDims &shapes) {
+  OpFoldResult tokens = dimOf(b, getLoc(), getExperts(), 0);
+  int64_t k = getExperts().getType().getDimSize(1);
+  OpFoldResult rows;
+  if (std::optional<int64_t> known = getConstantIntValue(tokens)) {
+    rows = staticDim(b, *known * k);
+  } else {
+    Value count = arith::ConstantIndexOp::create(b, getLoc(), k);
+    rows = arith::MulIOp::create(b, getLoc(), cast<Value>(tokens), count)
+               .getResult();
+  }
+  shapes.clear();
+  shapes.push_back({rows, dimOf(b, getLoc(), getTokens(), 1)});
+  shapes.push_back({staticDim(b, getGroupSizes().getType().getDimSize(0))});
+  shapes.push_back({tokens, staticDim(b, k)});
   return success();
 }
 
@@ -260,20 +287,30 @@ LogicalResult GroupedMatmulOp::verify() {
         type.getDimSize(1) != result.getDimSize(1)) // C8
       return emitOpError("expects extras of the result's shape, got ") << type;
   }
-  if (getEpilogue().empty()) {
-    if (getWeights().size() != 1 || !getExtras().empty()) // C8
-      return emitOpError(
-          "expects an epilogue for more than one weight or for extras");
+  if (getEpilogue().empty() &&
+      (getWeights().size() != 1 || !getExtras().empty())) // C8
+    return emitOpError(
+        "expects an epilogue for more than one weight or for extras");
+  bool wide = result.getElementType().isF64();
+  if (rows.getElementType().isF64() != wide ||
+      first.getElementType().isF64() != wide) // C11
+    return emitOpError("expects rows, weights and result to be f64 all or "
+                       "none, got ")
+           << rows.getElementType() << ", " << first.getElementType() << " and "
+           << result.getElementType();
+  return success();
+}
+
+LogicalResult GroupedMatmulOp::verifyRegions() {
+  if (getEpilogue().empty())
     return success();
-  }
   Block &body = getEpilogue().front();
   if (body.getNumArguments() != getWeights().size() + getExtras().size()) // C8
     return emitOpError("expects an epilogue of ")
            << getWeights().size() + getExtras().size() << " arguments, got "
            << body.getNumArguments();
-  Type compute = result.getElementType().isF64()
-                     ? result.getElementType()
-                     : Float32Type::get(getContext());
+  Type stored = getResult().getType().getElementType();
+  Type compute = stored.isF64() ? stored : Float32Type::get(getContext());
   for (BlockArgument arg : body.getArguments())
     if (arg.getType() != compute) // C8
       return emitOpError("expects epilogue arguments of type ")
@@ -282,6 +319,11 @@ LogicalResult GroupedMatmulOp::verify() {
   if (!yield || yield.getNumOperands() != 1 ||
       yield.getOperand(0).getType() != compute) // C8
     return emitOpError("expects the epilogue to yield one ") << compute;
+  for (Operation &inner : body.without_terminator())
+    if (!OpTrait::hasElementwiseMappableTraits(&inner) &&
+        !inner.hasTrait<OpTrait::ConstantLike>()) // C8
+      return inner.emitOpError(
+          "expects only elementwise operations in an epilogue");
   return success();
 }
 
@@ -319,17 +361,5 @@ CombineOp::reifyResultShapes(OpBuilder &b,
                              ReifiedRankedShapedTypeDims &shapes) {
   shapes.assign(1, {dimOf(b, getLoc(), getRowMap(), 0),
                     dimOf(b, getLoc(), getRows(), 1)});
-  return success();
-}
-
-//===----------------------------------------------------------------------===//
-// CheckOp
-//===----------------------------------------------------------------------===//
-
-LogicalResult CheckOp::canonicalize(CheckOp op, PatternRewriter &rewriter) {
-  if (!matchPattern(op.getCondition(), m_One()))
-    return rewriter.notifyMatchFailure(op,
-                                       "the condition is not known to hold");
-  rewriter.eraseOp(op);
   return success();
 }

@@ -27,6 +27,10 @@ int64_t panelInterleave(Type type);
 SmallVector<int64_t> panelShape(ArrayRef<int64_t> weightShape, Type elementType,
                                 int64_t numWeights);
 
+/// Makes the epilogue that yields its only accumulator.
+void buildIdentityEpilogue(OpBuilder &b, Location loc, Region &epilogue,
+                           Type outElement);
+
 } // namespace mlir::grouped
 
 #endif // MOE_DIALECT_GROUPED_IR_GROUPED_H

@@ -88,6 +88,7 @@ def Grouped_PackedWeightOp : Grouped_Op<"packed_weight", [
     OptionalAttr<I64Attr>:$section,
     TypeAttrOf<AnyRankedTensor>:$type);
   let assemblyFormat = "$sym_name $sources attr-dict `:` $type";
+  let hasVerifier = 1;
 }
 
 def Grouped_PackOp : Grouped_Op<"pack", [Pure]> {
@@ -106,8 +107,8 @@ def Grouped_PackOp : Grouped_Op<"pack", [Pure]> {
 
     Constraints: G1 (the panel shape).
   }];
-  let arguments = (ins Variadic<3DTensorOf<[AnyFloat]>>:$weights);
-  let results = (outs 4DTensorOf<[AnyFloat]>:$panels);
+  let arguments = (ins Variadic<3DTensorOf<[MoE_Float]>>:$weights);
+  let results = (outs 4DTensorOf<[MoE_Float]>:$panels);
   let assemblyFormat = [{
     $weights attr-dict `:` type($weights) `->` type($panels)
   }];
@@ -132,11 +133,11 @@ def Grouped_GateOp : Grouped_KernelOp<"gate", [AttrSizedOperandSegments]> {
       {k = 2 : i64, renormalize} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
     ```
 
-    Constraints: C1, C3, C4 as for `moe.route`.
+    Constraints: C1, C2, C3, C4 as for `moe.route`, G4 (outs).
   }];
   let arguments = (ins
-    Shaped<[AnyFloat], [2]>:$logits,
-    Optional<Shaped<[AnyFloat], [1]>>:$bias,
+    Shaped<[MoE_Float], [2]>:$logits,
+    Optional<Shaped<[MoE_Float], [1]>>:$bias,
     ConfinedAttr<I64Attr, [IntPositive]>:$k,
     DefaultValuedAttr<MoE_ScoreFunctionAttr, "::mlir::moe::ScoreFunction::Softmax">:$score,
     DefaultValuedAttr<MoE_ScorePositionAttr,
@@ -149,8 +150,8 @@ def Grouped_GateOp : Grouped_KernelOp<"gate", [AttrSizedOperandSegments]> {
     DefaultValuedAttr<ConfinedAttr<I64Attr, [IntPositive]>, "1">:$n_group,
     DefaultValuedAttr<ConfinedAttr<I64Attr, [IntPositive]>, "1">:$topk_group,
     DefaultValuedAttr<ConfinedAttr<I64Attr, [IntPositive]>, "1">:$group_top,
-    Variadic<Shaped<[AnyFloat, I32], [2]>>:$outs);
-  let results = (outs Variadic<2DTensorOf<[AnyFloat, I32]>>:$results);
+    Variadic<Shaped<[MoE_Float, I32], [2]>>:$outs);
+  let results = (outs Variadic<2DTensorOf<[MoE_Float, I32]>>:$results);
   let assemblyFormat = [{
     $logits (`bias` `(` $bias^ `:` type($bias) `)`)? `outs` `(` $outs `:`
     type($outs) `)` attr-dict `:` type($logits) (`->` type($results)^)?
@@ -163,8 +164,8 @@ def Grouped_PlanOp : Grouped_KernelOp<"plan"> {
     `experts` is `[T, k]` (i32, -1 for "no expert"). The `outs` are: `offsets`
     `[E + 1]` (i64; the rows of expert `e` are `offsets[e] .. offsets[e + 1]`),
     `row_map` `[T, k]` (i32; the row of a choice, or -1) and `row_token`
-    `[T * k]` (i32; the token of a row; entries from `offsets[E]` on are
-    undefined). Rows are sorted by expert, then by `(token, choice)`.
+    `[T * k]` (i32; the token of a row; 0 from `offsets[E]` on, where rows
+    belong to no expert). Rows are sorted by expert, then by `(token, choice)`.
 
     An expert id outside `[-1, E)` stops the run (C6). `layer` numbers the
     routed layers of a model for the load counters; absent: not counted.
@@ -175,6 +176,8 @@ def Grouped_PlanOp : Grouped_KernelOp<"plan"> {
     %o, %m, %t = grouped.plan %experts outs(%o0, %m0, %t0 : ...)
       : tensor<?x2xi32> -> tensor<9xi64>, tensor<?x2xi32>, tensor<?xi32>
     ```
+
+    Constraints: C5 as for `moe.dispatch`, G4 (outs). When the program runs: C6.
   }];
   let arguments = (ins
     Shaped<[I32], [2]>:$experts,
@@ -201,8 +204,8 @@ def Grouped_MatmulOp : Grouped_KernelOp<"matmul", [
     the other rows. `panels` holds the weights (see the dialect's description),
     `biases` (each `[E, N]`) are added to the sums. The epilogue region gets one
     accumulator per weight and one element per tensor of `extras` (`[R, N]`),
-    and yields the element of `outs` (`[R, N]`); an empty region stands for the
-    accumulator of the only weight.
+    and yields the element of `outs` (`[R, N]`). Text without an epilogue means
+    the one that yields its only accumulator.
 
     `schedule` holds the tile sizes, chosen by `grouped-schedule`.
 
@@ -212,30 +215,32 @@ def Grouped_MatmulOp : Grouped_KernelOp<"matmul", [
     %h = grouped.matmul %x[%token] offsets(%o) panels(%p) outs(%h0) ...
     ```
 
-    Constraints: G1 (the panel shape), G2 (shapes), G3 (epilogue).
+    Constraints: G1 (the panel shape), G2 (shapes), G3 (epilogue), G4 (outs),
+    G5 (schedule), C11 as for `moe.grouped_matmul`.
   }];
   let arguments = (ins
-    Shaped<[AnyFloat], [2]>:$rows,
+    Shaped<[MoE_Float], [2]>:$rows,
     Optional<Shaped<[I32], [1]>>:$row_token,
     Shaped<[I64], [1]>:$offsets,
-    Shaped<[AnyFloat], [4]>:$panels,
-    Variadic<Shaped<[AnyFloat], [2]>>:$biases,
-    Variadic<Shaped<[AnyFloat], [2]>>:$extras,
-    Variadic<Shaped<[AnyFloat], [2]>>:$outs,
+    Shaped<[MoE_Float], [4]>:$panels,
+    Variadic<Shaped<[MoE_Float], [2]>>:$biases,
+    Variadic<Shaped<[MoE_Float], [2]>>:$extras,
+    Variadic<Shaped<[MoE_Float], [2]>>:$outs,
     OptionalAttr<DictionaryAttr>:$schedule);
-  let results = (outs Variadic<2DTensorOf<[AnyFloat]>>:$results);
-  let regions = (region MaxSizedRegion<1>:$epilogue);
+  let results = (outs Variadic<2DTensorOf<[MoE_Float]>>:$results);
+  let regions = (region SizedRegion<1>:$epilogue);
+  let hasRegionVerifier = 1;
   let assemblyFormat = [{
     $rows (`[` $row_token^ `:` type($row_token) `]`)? `offsets` `(` $offsets `:`
     type($offsets) `)` `panels` `(` $panels `:` type($panels) `)`
     (`biases` `(` $biases^ `:` type($biases) `)`)?
     (`extras` `(` $extras^ `:` type($extras) `)`)?
     `outs` `(` $outs `:` type($outs) `)` attr-dict `:` type($rows)
-    (`->` type($results)^)? (`epilogue` $epilogue^)?
+    (`->` type($results)^)? `` custom<Epilogue>($epilogue, ref(type($outs)))
   }];
   let extraClassDeclaration = kernelDeclarations # [{
     /// How many weight matrices the panels hold: as many as the epilogue has
-    /// accumulators, 1 without an epilogue.
+    /// accumulators.
     int64_t getNumWeights();
   }];
 }
@@ -252,7 +257,7 @@ def Grouped_YieldOp : Grouped_Op<"yield", [
     grouped.yield %0 : f32
     ```
   }];
-  let arguments = (ins Variadic<AnyFloat>:$values);
+  let arguments = (ins Variadic<MoE_Float>:$values);
   let builders = [OpBuilder<(ins), [{ build($_builder, $_state, ValueRange()); }]>];
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";
 }
@@ -271,14 +276,14 @@ def Grouped_CombineOp : Grouped_KernelOp<"combine"> {
       : tensor<?x32xf32>, tensor<?x2xf32>, tensor<?x2xi32> -> tensor<?x32xf32>
     ```
 
-    Constraints: C10 as for `moe.combine`.
+    Constraints: C10 as for `moe.combine`, G4 (outs).
   }];
   let arguments = (ins
-    Shaped<[AnyFloat], [2]>:$rows,
-    Shaped<[AnyFloat], [2]>:$weights,
+    Shaped<[MoE_Float], [2]>:$rows,
+    Shaped<[MoE_Float], [2]>:$weights,
     Shaped<[I32], [2]>:$row_map,
-    Variadic<Shaped<[AnyFloat], [2]>>:$outs);
-  let results = (outs Variadic<2DTensorOf<[AnyFloat]>>:$results);
+    Variadic<Shaped<[MoE_Float], [2]>>:$outs);
+  let results = (outs Variadic<2DTensorOf<[MoE_Float]>>:$results);
   let assemblyFormat = [{
     $rows `,` $weights `,` $row_map `outs` `(` $outs `:` type($outs) `)`
     attr-dict `:` type($rows) `,` type($weights) `,` type($row_map)

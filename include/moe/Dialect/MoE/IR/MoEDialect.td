@@ -32,6 +32,9 @@ def MoE_Dialect : Dialect {
   let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
 
+/// Element types that kernels compute with (C11).
+def MoE_Float : AnyTypeOf<[F16, BF16, F32, F64]>;
+
 class MoE_Op<string mnemonic, list<Trait> traits = []>
     : Op<MoE_Dialect, mnemonic, traits>;
 

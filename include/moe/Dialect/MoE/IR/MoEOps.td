@@ -153,11 +153,12 @@ def MoE_RouteOp : MoE_Op<"route", [
       : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
     ```
 
-    Constraints: C1 (k), C2 (result shapes), C3 (bias), C4 (groups).
+    Constraints: C1 (k), C2 (result shapes), C3 (bias), C4 (groups), C11
+    (element types).
   }];
   let arguments = (ins
-    2DTensorOf<[AnyFloat]>:$logits,
-    Optional<1DTensorOf<[AnyFloat]>>:$bias,
+    2DTensorOf<[MoE_Float]>:$logits,
+    Optional<1DTensorOf<[MoE_Float]>>:$bias,
     ConfinedAttr<I64Attr, [IntPositive]>:$k,
     DefaultValuedAttr<MoE_ScoreFunctionAttr, "ScoreFunction::Softmax">:$score,
     DefaultValuedAttr<MoE_ScorePositionAttr,
@@ -171,7 +172,7 @@ def MoE_RouteOp : MoE_Op<"route", [
     DefaultValuedAttr<ConfinedAttr<I64Attr, [IntPositive]>, "1">:$topk_group,
     DefaultValuedAttr<ConfinedAttr<I64Attr, [IntPositive]>, "1">:$group_top);
   let results = (outs
-    2DTensorOf<[AnyFloat]>:$weights,
+    2DTensorOf<[MoE_Float]>:$weights,
     2DTensorOf<[I32]>:$experts);
   let assemblyFormat = [{
     $logits (`bias` `(` $bias^ `:` type($bias) `)`)? attr-dict `:` type($logits)
@@ -180,15 +181,18 @@ def MoE_RouteOp : MoE_Op<"route", [
   let hasVerifier = 1;
 }
 
-def MoE_DispatchOp : MoE_Op<"dispatch", [Pure]> {
+// Not speculatable, like everything below that checks values at run time.
+def MoE_DispatchOp : MoE_Op<"dispatch", [
+    NoMemoryEffect,
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>]> {
   let summary = "bring tokens into expert order";
   let description = [{
     `tokens` is `[T, H]` and `experts` `[T, k]` (i32; -1 for "no expert"). The
-    result `rows` `[R, H]` holds one copy of a token per chosen expert, sorted
-    by expert and, within an expert, by `(token, choice)`; `group_sizes[e]` is
-    the number of rows of expert `e`; `row_map[t, j]` is the row of the j-th
-    choice of token `t`, or -1. `R` is the number of choices that are not -1,
-    at most `T * k`.
+    result `rows` `[R, H]`, `R = T * k`, holds one copy of a token per chosen
+    expert, sorted by expert and, within an expert, by `(token, choice)`;
+    `group_sizes[e]` is the number of rows of expert `e`; `row_map[t, j]` is the
+    row of the j-th choice of token `t`, or -1. Choices of -1 have no row: as
+    many rows at the end belong to no group and hold unspecified values.
 
     Example:
 
@@ -198,14 +202,15 @@ def MoE_DispatchOp : MoE_Op<"dispatch", [Pure]> {
       -> tensor<?x32xf32>, tensor<8xi64>, tensor<?x2xi32>
     ```
 
-    Constraints: C5 (shapes), C6 (an expert id lies in [-1, E): checked when
-    the program runs).
+    Constraints: C5 (shapes), C11 (element types). When the program runs: C6
+    (an expert id lies in [-1, E)), C12 (sizes that must be equal), C14 (at most
+    2^31 - 1 rows).
   }];
   let arguments = (ins
-    2DTensorOf<[AnyFloat]>:$tokens,
+    2DTensorOf<[MoE_Float]>:$tokens,
     2DTensorOf<[I32]>:$experts);
   let results = (outs
-    2DTensorOf<[AnyFloat]>:$rows,
+    2DTensorOf<[MoE_Float]>:$rows,
     1DTensorOf<[I64]>:$group_sizes,
     2DTensorOf<[I32]>:$row_map);
   let assemblyFormat = [{
@@ -220,13 +225,15 @@ def MoE_DispatchOp : MoE_Op<"dispatch", [Pure]> {
 //===----------------------------------------------------------------------===//
 
 def MoE_GroupedMatmulOp : MoE_Op<"grouped_matmul", [
-    Pure, AttrSizedOperandSegments,
-    SingleBlockImplicitTerminator<"YieldOp">, RecursiveMemoryEffects,
+    NoMemoryEffect, AttrSizedOperandSegments,
+    SingleBlockImplicitTerminator<"YieldOp">,
     DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>]> {
   let summary = "one linear map per group of rows, with a fused epilogue";
   let description = [{
     `rows` is `[R, K]`, sorted by group; `group_sizes` `[E]` says how many
-    consecutive rows belong to each group and sums to `R`. Each of `weights` is
+    consecutive rows belong to each group. They sum to `R`, except that those of
+    a `moe.dispatch` may leave rows at the end, whose results are unspecified.
+    Each of `weights` is
     `[E, N, K]` (output major), each of `biases`, if there are any, `[E, N]`.
     For a row `r` of group `e` and every weight `w`:
 
@@ -237,7 +244,8 @@ def MoE_GroupedMatmulOp : MoE_Op<"grouped_matmul", [
     weight, and `a` rounded to the result's element type is the result `[R, N]`.
     The epilogue region combines the accumulators, one block argument per weight
     and then one per element of `extras` (tensors `[R, N]`), into the result
-    element: activation, gating, residual.
+    element: activation, gating, residual. Its operations are elementwise; they
+    may use scalars from outside.
 
     A dense layer is the case of one group.
 
@@ -253,17 +261,19 @@ def MoE_GroupedMatmulOp : MoE_Op<"grouped_matmul", [
     }
     ```
 
-    Constraints: C7 (shapes), C8 (epilogue), C9 (group sizes sum to R: checked
-    when the program runs).
+    Constraints: C7 (shapes), C8 (epilogue), C11 (element types). When the
+    program runs: C9 (group sizes), C12 (sizes that must be equal).
   }];
   let arguments = (ins
-    2DTensorOf<[AnyFloat]>:$rows,
+    2DTensorOf<[MoE_Float]>:$rows,
     1DTensorOf<[I64]>:$group_sizes,
-    Variadic<3DTensorOf<[AnyFloat]>>:$weights,
-    Variadic<2DTensorOf<[AnyFloat]>>:$biases,
-    Variadic<2DTensorOf<[AnyFloat]>>:$extras);
-  let results = (outs 2DTensorOf<[AnyFloat]>:$result);
+    Variadic<3DTensorOf<[MoE_Float]>>:$weights,
+    Variadic<2DTensorOf<[MoE_Float]>>:$biases,
+    Variadic<2DTensorOf<[MoE_Float]>>:$extras);
+  let results = (outs 2DTensorOf<[MoE_Float]>:$result);
   let regions = (region MaxSizedRegion<1>:$epilogue);
+  let hasRegionVerifier = 1;
+  let hasCanonicalizer = 1;
   let assemblyFormat = [{
     $rows `,` $group_sizes `weights` `(` $weights `)`
     (`biases` `(` $biases^ `:` type($biases) `)`)?
@@ -286,13 +296,13 @@ def MoE_YieldOp : MoE_Op<"yield", [
     moe.yield %0 : f32
     ```
   }];
-  let arguments = (ins Variadic<AnyFloat>:$values);
+  let arguments = (ins Variadic<MoE_Float>:$values);
   let builders = [OpBuilder<(ins), [{ build($_builder, $_state, ValueRange()); }]>];
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";
 }
 
 def MoE_CombineOp : MoE_Op<"combine", [
-    Pure, DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>]> {
+    NoMemoryEffect, DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>]> {
   let summary = "weighted sum of a token's rows";
   let description = [{
     `rows` is `[R, N]`, `weights` `[T, k]`, `row_map` `[T, k]` (-1: no row).
@@ -300,7 +310,8 @@ def MoE_CombineOp : MoE_Op<"combine", [
     `result[t, n] = sum over j, in ascending order, with row_map[t, j] >= 0, of`
     `               weights[t, j] * rows[row_map[t, j], n]`
 
-    accumulated in f32. The order is fixed, so the result does not depend on the
+    accumulated in f32 (f64 for f64 rows), one fused multiply-add per `j`,
+    starting from 0. The order is fixed, so the result does not depend on the
     number of threads. The result has the element type of `rows`.
 
     Example:
@@ -310,13 +321,14 @@ def MoE_CombineOp : MoE_Op<"combine", [
       : tensor<?x32xf32>, tensor<?x2xf32>, tensor<?x2xi32> -> tensor<?x32xf32>
     ```
 
-    Constraints: C10 (shapes).
+    Constraints: C10 (shapes), C11 (element types). When the program runs: C12
+    (sizes that must be equal), C13 (a row lies in [-1, R)).
   }];
   let arguments = (ins
-    2DTensorOf<[AnyFloat]>:$rows,
-    2DTensorOf<[AnyFloat]>:$weights,
+    2DTensorOf<[MoE_Float]>:$rows,
+    2DTensorOf<[MoE_Float]>:$weights,
     2DTensorOf<[I32]>:$row_map);
-  let results = (outs 2DTensorOf<[AnyFloat]>:$result);
+  let results = (outs 2DTensorOf<[MoE_Float]>:$result);
   let assemblyFormat = [{
     $rows `,` $weights `,` $row_map attr-dict
     `:` type($rows) `,` type($weights) `,` type($row_map) `->` type($result)
@@ -332,16 +344,17 @@ def MoE_CheckOp : MoE_Op<"check"> {
   let summary = "stop the run with an error unless a condition holds";
   let description = [{
     When `condition` is false the run of the compiled model ends with an error
-    status and the message `node 'name' (Op): message, found F, required L`,
-    in which `found` and `limit` are the operands. Nothing after the check is
-    executed, so a check in front of an access makes the access safe.
+    status and the text `node: message`; the message may contain `{found}` and
+    `{limit}`, which stand for the operands' values. Nothing after the check is
+    executed, so a check in front of an access makes the access safe. That also
+    means that a check cannot stand in a loop that threads share.
 
     Example:
 
     ```mlir
     moe.check %ok, %index, %size {
       node = "node 'n3' (Gather)",
-      message = "expects every index to lie inside the axis"}
+      message = "expects indices below {limit}, got {found}"}
     ```
   }];
   let arguments = (ins

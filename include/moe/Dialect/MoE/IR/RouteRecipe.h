@@ -27,7 +27,7 @@ template <typename RecipeOp> LogicalResult verifyRecipe(RecipeOp op) {
     auto type = cast<ShapedType>(bias.getType());
     if (type.getDimSize(0) != experts) // C3
       return op.emitOpError("expects a bias of ")
-             << experts << " elements, got " << type.getDimSize(0);
+             << experts << " elements, got " << type;
   }
   int64_t groups = op.getNGroup(), kept = op.getTopkGroup();
   if (experts % groups != 0) // C4

@@ -1,0 +1,61 @@
+// RUN: moe-opt %s --convert-moe-to-grouped --canonicalize --cse | FileCheck %s
+
+// A layer: the matmul reads the tokens through the plan's index, so no permuted
+// copy is made; the recipe stays with the gate.
+
+// CHECK-LABEL: func @layer(
+// CHECK-SAME:    %[[L:.*]]: tensor<?x8xf32>, %[[B:.*]]: tensor<8xf32>, %[[X:.*]]: tensor<?x32xf32>,
+// CHECK-SAME:    %[[G:.*]]: tensor<8x24x32xf32>, %[[U:.*]]: tensor<8x24x32xf32>, %[[D:.*]]: tensor<8x32x24xf32>)
+// CHECK:         %[[GATE:.*]]:2 = grouped.gate %[[L]] bias(%[[B]] : tensor<8xf32>) outs(%{{.*}}, %{{.*}} : tensor<?x2xf32>, tensor<?x2xi32>)
+// CHECK-SAME:      {group_top = 2 : i64, k = 2 : i64, n_group = 4 : i64, nan = #moe.nan<smallest>, position = #moe.position<after_selection>,
+// CHECK-SAME:       renormalize, renormalize_epsilon = 1.000000e-03 : f32, scale = 2.500000e+00 : f32, score = #moe.score<sigmoid>,
+// CHECK-SAME:       tie_break = #moe.tie_break<highest_index>, topk_group = 2 : i64}
+// CHECK:         %[[PLAN:.*]]:3 = grouped.plan %[[GATE]]#1 outs(%{{.*}} : tensor<9xi64>, tensor<?x2xi32>, tensor<?xi32>) {layer = 3 : i64}
+// CHECK:         %[[P0:.*]] = grouped.pack %[[G]], %[[U]] : tensor<8x24x32xf32>, tensor<8x24x32xf32> -> tensor<8x4x32x16xf32>
+// CHECK:         %[[H:.*]] = grouped.matmul %[[X]][%[[PLAN]]#2 : tensor<?xi32>] offsets(%[[PLAN]]#0 : tensor<9xi64>) panels(%[[P0]] : tensor<8x4x32x16xf32>)
+// CHECK-SAME:      outs(%{{.*}} : tensor<?x24xf32>) : tensor<?x32xf32> -> tensor<?x24xf32> epilogue {
+// CHECK-NEXT:    ^bb0(%[[A0:.*]]: f32, %[[A1:.*]]: f32):
+// CHECK-NEXT:      %[[M:.*]] = arith.mulf %[[A0]], %[[A1]]
+// CHECK-NEXT:      grouped.yield %[[M]] : f32
+// CHECK:         %[[P1:.*]] = grouped.pack %[[D]]
+// CHECK:         %[[R:.*]] = grouped.matmul %[[H]] offsets(%[[PLAN]]#0 : tensor<9xi64>) panels(%[[P1]]
+// CHECK:         %[[Y:.*]] = grouped.combine %[[R]], %[[GATE]]#0, %[[PLAN]]#1 outs(
+// CHECK:         return %[[Y]]
+func.func @layer(%l: tensor<?x8xf32>, %b: tensor<8xf32>, %x: tensor<?x32xf32>, %g: tensor<8x24x32xf32>, %u: tensor<8x24x32xf32>, %d: tensor<8x32x24xf32>) -> tensor<?x32xf32> {
+  %w, %e = moe.route %l bias(%b : tensor<8xf32>) {
+    k = 2 : i64, score = #moe.score<sigmoid>, position = #moe.position<after_selection>, renormalize, renormalize_epsilon = 1.0e-3 : f32,
+    scale = 2.5 : f32, tie_break = #moe.tie_break<highest_index>, nan = #moe.nan<smallest>, n_group = 4 : i64, topk_group = 2 : i64, group_top = 2 : i64}
+    : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
+  %rows, %sizes, %map = moe.dispatch %x, %e {moe.layer = 3 : i64} : tensor<?x32xf32>, tensor<?x2xi32> -> tensor<?x32xf32>, tensor<8xi64>, tensor<?x2xi32>
+  %h = moe.grouped_matmul %rows, %sizes weights(%g, %u) : tensor<?x32xf32>, tensor<8xi64>, (tensor<8x24x32xf32>, tensor<8x24x32xf32>) -> tensor<?x24xf32> epilogue {
+  ^bb0(%0: f32, %1: f32):
+    %2 = arith.mulf %0, %1 : f32
+    moe.yield %2 : f32
+  }
+  %r = moe.grouped_matmul %h, %sizes weights(%d) : tensor<?x24xf32>, tensor<8xi64>, (tensor<8x32x24xf32>) -> tensor<?x32xf32>
+  %y = moe.combine %r, %w, %map : tensor<?x32xf32>, tensor<?x2xf32>, tensor<?x2xi32> -> tensor<?x32xf32>
+  return %y : tensor<?x32xf32>
+}
+
+// A dense layer is one group of all rows.
+// CHECK-LABEL: func @dense(
+// CHECK:         %[[O:.*]] = tensor.from_elements %c0_i64, %{{.*}} : tensor<2xi64>
+// CHECK:         grouped.matmul %{{.*}} offsets(%[[O]] : tensor<2xi64>)
+func.func @dense(%x: tensor<?x32xf32>, %s: tensor<1xi64>, %w: tensor<1x16x32xf32>) -> tensor<?x16xf32> {
+  %y = moe.grouped_matmul %x, %s weights(%w) : tensor<?x32xf32>, tensor<1xi64>, (tensor<1x16x32xf32>) -> tensor<?x16xf32>
+  return %y : tensor<?x16xf32>
+}
+
+// What else reads the dispatched rows or the group sizes gets values of them.
+// CHECK-LABEL: func @kept(
+// CHECK-SAME:    %[[X:.*]]: tensor<?x32xf32>, %[[E:.*]]: tensor<?x2xi32>)
+// CHECK:         %[[PLAN:.*]]:3 = grouped.plan
+// CHECK:         %[[ROWS:.*]] = linalg.generic {{.*}} ins(%[[PLAN]]#2 : tensor<?xi32>)
+// CHECK:           tensor.extract %[[X]]
+// CHECK:         %[[SIZES:.*]] = linalg.generic
+// CHECK:           tensor.extract %[[PLAN]]#0
+// CHECK:         return %[[ROWS]], %[[SIZES]]
+func.func @kept(%x: tensor<?x32xf32>, %e: tensor<?x2xi32>) -> (tensor<?x32xf32>, tensor<8xi64>) {
+  %rows, %sizes, %map = moe.dispatch %x, %e : tensor<?x32xf32>, tensor<?x2xi32> -> tensor<?x32xf32>, tensor<8xi64>, tensor<?x2xi32>
+  return %rows, %sizes : tensor<?x32xf32>, tensor<8xi64>
+}

@@ -1,0 +1,527 @@
+// RUN: moe-opt %s --split-input-file --verify-diagnostics
+
+// One case per diagnostic; the numbers are those of docs/Spec.md.
+
+// W1: a weight has a static shape and elements that a file can hold.
+
+// expected-error@+1 {{'moe.weight' op expects a static shape, got 'tensor<?x4xf32>'}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 16 : i64} : tensor<?x4xf32>
+
+// -----
+
+// expected-error@+1 {{'moe.weight' op expects integer or float elements, got 'index'}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 32 : i64} : tensor<4xindex>
+
+// -----
+
+// W2: offset and length.
+
+// expected-error@+1 {{'moe.weight' op expects offset and length to be at least 0}}
+moe.weight @w {file = "w.bin", offset = -4 : i64, length = 16 : i64} : tensor<4xf32>
+
+// -----
+
+// expected-error@+1 {{'moe.weight' op expects offset and length to be at least 0}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = -16 : i64} : tensor<4xf32>
+
+// -----
+
+// expected-error@+1 {{'moe.weight' op expects a length of 16 bytes for 'tensor<4xf32>', got 12}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 12 : i64} : tensor<4xf32>
+
+// -----
+
+// Strides 8, 1: the last element is the 11th.
+// expected-error@+1 {{'moe.weight' op expects a length of 44 bytes for 'tensor<2x3xf32>', got 24}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 24 : i64, strides = array<i64: 8, 1>} : tensor<2x3xf32>
+
+// -----
+
+// A tensor without elements needs no bytes.
+// expected-error@+1 {{'moe.weight' op expects a length of 0 bytes for 'tensor<0x3xf32>', got 4}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 4 : i64} : tensor<0x3xf32>
+
+// -----
+
+// expected-error@+1 {{'moe.weight' op expects the end of the bytes to lie below 2^63}}
+moe.weight @w {file = "w.bin", offset = 9223372036854775800 : i64, length = 16 : i64} : tensor<4xf32>
+
+// -----
+
+// W3: strides.
+
+// expected-error@+1 {{'moe.weight' op expects one stride per dimension, got 1 for rank 2}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 24 : i64, strides = array<i64: 1>} : tensor<2x3xf32>
+
+// -----
+
+// expected-error@+1 {{'moe.weight' op expects strides to be at least 0, got -1}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 24 : i64, strides = array<i64: 3, -1>} : tensor<2x3xf32>
+
+// -----
+
+// expected-error@+1 {{'moe.weight' op expects an extent below 2^63 elements}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 24 : i64, strides = array<i64: 9223372036854775807, 1>} : tensor<3x3xf32>
+
+// -----
+
+// expected-error@+1 {{'moe.weight' op expects an extent below 2^63 bits}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 24 : i64, strides = array<i64: 4611686018427387904, 1>} : tensor<2x3xf32>
+
+// -----
+
+// W4: the slices of a stack.
+
+// expected-error@+1 {{'moe.weight_stack' op expects a static shape of rank 1 or more, got 'tensor<f32>'}}
+moe.weight_stack @s [] : tensor<f32>
+
+// -----
+
+// expected-error@+1 {{'moe.weight_stack' op expects a static shape of rank 1 or more, got 'tensor<?x4xf32>'}}
+moe.weight_stack @s [] : tensor<?x4xf32>
+
+// -----
+
+moe.weight @w0 {file = "w.bin", offset = 0 : i64, length = 16 : i64} : tensor<4xf32>
+// expected-error@+1 {{'moe.weight_stack' op expects 2 weights, got 1}}
+moe.weight_stack @s [@w0] : tensor<2x4xf32>
+
+// -----
+
+// expected-error@+1 {{'moe.weight_stack' op expects @w0 to name a weight}}
+moe.weight_stack @s [@w0] : tensor<1x4xf32>
+
+// -----
+
+func.func private @w0()
+// expected-error@+1 {{'moe.weight_stack' op expects @w0 to name a weight}}
+moe.weight_stack @s [@w0] : tensor<1x4xf32>
+
+// -----
+
+moe.weight @w0 {file = "w.bin", offset = 0 : i64, length = 16 : i64} : tensor<4xf32>
+// expected-error@+1 {{'moe.weight_stack' op expects @w0 to be 'tensor<5xf32>', got 'tensor<4xf32>'}}
+moe.weight_stack @s [@w0] : tensor<1x5xf32>
+
+// -----
+
+// W5: the symbol of a weight's value.
+
+func.func @f() -> tensor<4xf32> {
+  // expected-error@+1 {{'moe.get_weight' op expects @w to name a weight}}
+  %0 = moe.get_weight @w : tensor<4xf32>
+  return %0 : tensor<4xf32>
+}
+
+// -----
+
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 16 : i64} : tensor<4xf32>
+func.func @f() -> tensor<2x2xf32> {
+  // expected-error@+1 {{'moe.get_weight' op expects the type of @w, 'tensor<4xf32>', got 'tensor<2x2xf32>'}}
+  %0 = moe.get_weight @w : tensor<2x2xf32>
+  return %0 : tensor<2x2xf32>
+}
+
+// -----
+
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 16 : i64} : tensor<4xf32>
+func.func @f() -> tensor<4xi32> {
+  // expected-error@+1 {{'moe.get_weight' op expects the type of @w, 'tensor<4xf32>', got 'tensor<4xi32>'}}
+  %0 = moe.get_weight @w : tensor<4xi32>
+  return %0 : tensor<4xi32>
+}
+
+// -----
+
+// C1: k.
+
+func.func @f(%l: tensor<?x?xf32>) {
+  // expected-error@+1 {{'moe.route' op expects a static number of experts}}
+  %w, %e = moe.route %l {k = 2 : i64} : tensor<?x?xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
+  return
+}
+
+// -----
+
+func.func @f(%l: tensor<?x8xf32>) {
+  // expected-error@+1 {{'moe.route' op expects k to be at most the number of experts, got 9 > 8}}
+  %w, %e = moe.route %l {k = 9 : i64} : tensor<?x8xf32> -> tensor<?x9xf32>, tensor<?x9xi32>
+  return
+}
+
+// -----
+
+func.func @f(%l: tensor<?x8xf32>) {
+  // expected-error@+1 {{'moe.route' op attribute 'k' failed to satisfy constraint: 64-bit signless integer attribute whose value is positive}}
+  %w, %e = moe.route %l {k = 0 : i64} : tensor<?x8xf32> -> tensor<?x0xf32>, tensor<?x0xi32>
+  return
+}
+
+// -----
+
+// C2: the results of moe.route.
+
+func.func @f(%l: tensor<?x8xf32>) {
+  // expected-error@+1 {{'moe.route' op expects results of shape [T, k] with k = 2, got 'tensor<?x3xf32>'}}
+  %w, %e = moe.route %l {k = 2 : i64} : tensor<?x8xf32> -> tensor<?x3xf32>, tensor<?x2xi32>
+  return
+}
+
+// -----
+
+func.func @f(%l: tensor<4x8xf32>) {
+  // expected-error@+1 {{'moe.route' op expects results of shape [T, k] with k = 2, got 'tensor<5x2xi32>'}}
+  %w, %e = moe.route %l {k = 2 : i64} : tensor<4x8xf32> -> tensor<4x2xf32>, tensor<5x2xi32>
+  return
+}
+
+// -----
+
+func.func @f(%l: tensor<?x8xbf16>) {
+  // expected-error@+1 {{'moe.route' op expects weights of the logits' element type, got 'f32'}}
+  %w, %e = moe.route %l {k = 2 : i64} : tensor<?x8xbf16> -> tensor<?x2xf32>, tensor<?x2xi32>
+  return
+}
+
+// -----
+
+// C3: the bias.
+
+func.func @f(%l: tensor<?x8xf32>, %b: tensor<4xf32>) {
+  // expected-error@+1 {{'moe.route' op expects a bias of 8 elements, got 'tensor<4xf32>'}}
+  %w, %e = moe.route %l bias(%b : tensor<4xf32>) {k = 2 : i64} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
+  return
+}
+
+// -----
+
+func.func @f(%l: tensor<?x8xf32>, %b: tensor<?xf32>) {
+  // expected-error@+1 {{'moe.route' op expects a bias of 8 elements, got 'tensor<?xf32>'}}
+  %w, %e = moe.route %l bias(%b : tensor<?xf32>) {k = 2 : i64} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
+  return
+}
+
+// -----
+
+// C4: groups.
+
+func.func @f(%l: tensor<?x8xf32>) {
+  // expected-error@+1 {{'moe.route' op expects n_group to divide the number of experts, got 3 and 8}}
+  %w, %e = moe.route %l {k = 2 : i64, n_group = 3 : i64} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
+  return
+}
+
+// -----
+
+func.func @f(%l: tensor<?x8xf32>) {
+  // expected-error@+1 {{'moe.route' op expects topk_group to be at most n_group, got 5 > 4}}
+  %w, %e = moe.route %l {k = 2 : i64, n_group = 4 : i64, topk_group = 5 : i64} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
+  return
+}
+
+// -----
+
+func.func @f(%l: tensor<?x8xf32>) {
+  // expected-error@+1 {{'moe.route' op expects group_top to be at most the group's size, got 3 > 2}}
+  %w, %e = moe.route %l {k = 2 : i64, n_group = 4 : i64, topk_group = 2 : i64, group_top = 3 : i64} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
+  return
+}
+
+// -----
+
+func.func @f(%l: tensor<?x8xf32>) {
+  // expected-error@+1 {{'moe.route' op expects at least k experts in the kept groups, got 2 < 4}}
+  %w, %e = moe.route %l {k = 4 : i64, n_group = 4 : i64, topk_group = 1 : i64} : tensor<?x8xf32> -> tensor<?x4xf32>, tensor<?x4xi32>
+  return
+}
+
+// -----
+
+// C5: the shapes of moe.dispatch.
+
+func.func @f(%x: tensor<4x16xf32>, %e: tensor<5x2xi32>) {
+  // expected-error@+1 {{'moe.dispatch' op expects as many rows of experts as tokens, got 5 and 4}}
+  %r, %s, %m = moe.dispatch %x, %e : tensor<4x16xf32>, tensor<5x2xi32> -> tensor<?x16xf32>, tensor<8xi64>, tensor<5x2xi32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %e: tensor<?x?xi32>) {
+  // expected-error@+1 {{'moe.dispatch' op expects a static number of choices}}
+  %r, %s, %m = moe.dispatch %x, %e : tensor<?x16xf32>, tensor<?x?xi32> -> tensor<?x16xf32>, tensor<8xi64>, tensor<?x2xi32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %e: tensor<?x2xi32>) {
+  // expected-error@+1 {{'moe.dispatch' op expects rows of the tokens' width and type, got 'tensor<?x17xf32>'}}
+  %r, %s, %m = moe.dispatch %x, %e : tensor<?x16xf32>, tensor<?x2xi32> -> tensor<?x17xf32>, tensor<8xi64>, tensor<?x2xi32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %e: tensor<?x2xi32>) {
+  // expected-error@+1 {{'moe.dispatch' op expects rows of the tokens' width and type, got 'tensor<?x16xf16>'}}
+  %r, %s, %m = moe.dispatch %x, %e : tensor<?x16xf32>, tensor<?x2xi32> -> tensor<?x16xf16>, tensor<8xi64>, tensor<?x2xi32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<4x16xf32>, %e: tensor<4x2xi32>) {
+  // expected-error@+1 {{'moe.dispatch' op expects a row per choice, got 'tensor<7x16xf32>' for 'tensor<4x2xi32>'}}
+  %r, %s, %m = moe.dispatch %x, %e : tensor<4x16xf32>, tensor<4x2xi32> -> tensor<7x16xf32>, tensor<8xi64>, tensor<4x2xi32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %e: tensor<?x2xi32>) {
+  // expected-error@+1 {{'moe.dispatch' op expects a static number of experts}}
+  %r, %s, %m = moe.dispatch %x, %e : tensor<?x16xf32>, tensor<?x2xi32> -> tensor<?x16xf32>, tensor<?xi64>, tensor<?x2xi32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %e: tensor<?x2xi32>) {
+  // expected-error@+1 {{'moe.dispatch' op expects a row map of the experts' shape, got 'tensor<?x3xi32>'}}
+  %r, %s, %m = moe.dispatch %x, %e : tensor<?x16xf32>, tensor<?x2xi32> -> tensor<?x16xf32>, tensor<8xi64>, tensor<?x3xi32>
+  return
+}
+
+// -----
+
+// C7: the shapes of moe.grouped_matmul.
+
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects at least one weight}}
+  %y = "moe.grouped_matmul"(%x, %s) <{operandSegmentSizes = array<i32: 1, 1, 0, 0, 0>}> ({}) : (tensor<?x16xf32>, tensor<8xi64>) -> tensor<?x24xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xf32>, %b: tensor<8x24xf32>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects no bias or one per weight, got 2 for 1 weights}}
+  %y = moe.grouped_matmul %x, %s weights(%w) biases(%b, %b : tensor<8x24xf32>, tensor<8x24xf32>) : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xf32>) -> tensor<?x24xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x?x16xf32>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects weights of one static shape, got 'tensor<8x?x16xf32>' and 'tensor<8x?x16xf32>'}}
+  %y = moe.grouped_matmul %x, %s weights(%w) : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x?x16xf32>) -> tensor<?x24xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xf32>, %v: tensor<8x24x16xbf16>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects weights of one static shape, got 'tensor<8x24x16xbf16>' and 'tensor<8x24x16xf32>'}}
+  %y = moe.grouped_matmul %x, %s weights(%w, %v) : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xf32>, tensor<8x24x16xbf16>) -> tensor<?x24xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<7xi64>, %w: tensor<8x24x16xf32>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects as many group sizes as experts, got 'tensor<7xi64>' for 'tensor<8x24x16xf32>'}}
+  %y = moe.grouped_matmul %x, %s weights(%w) : tensor<?x16xf32>, tensor<7xi64>, (tensor<8x24x16xf32>) -> tensor<?x24xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x17xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xf32>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects rows of width 16, got 17}}
+  %y = moe.grouped_matmul %x, %s weights(%w) : tensor<?x17xf32>, tensor<8xi64>, (tensor<8x24x16xf32>) -> tensor<?x24xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xf32>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects a result of shape [R, 24], got 'tensor<?x?xf32>'}}
+  %y = moe.grouped_matmul %x, %s weights(%w) : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xf32>) -> tensor<?x?xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<4x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xf32>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects a result of shape [R, 24], got 'tensor<5x24xf32>'}}
+  %y = moe.grouped_matmul %x, %s weights(%w) : tensor<4x16xf32>, tensor<8xi64>, (tensor<8x24x16xf32>) -> tensor<5x24xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xf32>, %b: tensor<8x16xf32>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects biases of shape [E, N], got 'tensor<8x16xf32>'}}
+  %y = moe.grouped_matmul %x, %s weights(%w) biases(%b : tensor<8x16xf32>) : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xf32>) -> tensor<?x24xf32>
+  return
+}
+
+// -----
+
+// C8: the epilogue.
+
+func.func @f(%x: tensor<4x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xf32>, %v: tensor<5x24xf32>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects extras of the result's shape, got 'tensor<5x24xf32>'}}
+  %y = moe.grouped_matmul %x, %s weights(%w) extras(%v : tensor<5x24xf32>) : tensor<4x16xf32>, tensor<8xi64>, (tensor<8x24x16xf32>) -> tensor<4x24xf32> epilogue {
+  ^bb0(%a: f32, %b: f32):
+    moe.yield %b : f32
+  }
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xf32>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects an epilogue for more than one weight or for extras}}
+  %y = moe.grouped_matmul %x, %s weights(%w, %w) : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xf32>, tensor<8x24x16xf32>) -> tensor<?x24xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xf32>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects an epilogue of 2 arguments, got 1}}
+  %y = moe.grouped_matmul %x, %s weights(%w, %w) : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xf32>, tensor<8x24x16xf32>) -> tensor<?x24xf32> epilogue {
+  ^bb0(%a: f32):
+    moe.yield %a : f32
+  }
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xbf16>, %s: tensor<8xi64>, %w: tensor<8x24x16xbf16>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects epilogue arguments of type 'f32', got 'bf16'}}
+  %y = moe.grouped_matmul %x, %s weights(%w) : tensor<?x16xbf16>, tensor<8xi64>, (tensor<8x24x16xbf16>) -> tensor<?x24xbf16> epilogue {
+  ^bb0(%a: bf16):
+    moe.yield %a : bf16
+  }
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf64>, %s: tensor<8xi64>, %w: tensor<8x24x16xf64>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects epilogue arguments of type 'f64', got 'f32'}}
+  %y = moe.grouped_matmul %x, %s weights(%w) : tensor<?x16xf64>, tensor<8xi64>, (tensor<8x24x16xf64>) -> tensor<?x24xf64> epilogue {
+  ^bb0(%a: f32):
+    moe.yield %a : f32
+  }
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xf32>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects the epilogue to yield one 'f32'}}
+  %y = moe.grouped_matmul %x, %s weights(%w) : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xf32>) -> tensor<?x24xf32> epilogue {
+  ^bb0(%a: f32):
+    moe.yield %a, %a : f32, f32
+  }
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xf32>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects the epilogue to yield one 'f32'}}
+  %y = moe.grouped_matmul %x, %s weights(%w) : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xf32>) -> tensor<?x24xf32> epilogue {
+  ^bb0(%a: f32):
+    %0 = arith.truncf %a : f32 to f16
+    moe.yield %0 : f16
+  }
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xf32>, %t: tensor<4xf32>) {
+  %c0 = arith.constant 0 : index
+  %y = moe.grouped_matmul %x, %s weights(%w) : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xf32>) -> tensor<?x24xf32> epilogue {
+  ^bb0(%a: f32):
+    // expected-error@+1 {{'tensor.extract' op expects only elementwise operations in an epilogue}}
+    %0 = tensor.extract %t[%c0] : tensor<4xf32>
+    %1 = arith.addf %a, %0 : f32
+    moe.yield %1 : f32
+  }
+  return
+}
+
+// -----
+
+// C10: the shapes of moe.combine.
+
+func.func @f(%r: tensor<?x16xf32>, %w: tensor<?x3xf32>, %m: tensor<?x2xi32>) {
+  // expected-error@+1 {{'moe.combine' op expects weights and row map of one shape [T, k], got 'tensor<?x3xf32>' and 'tensor<?x2xi32>'}}
+  %y = moe.combine %r, %w, %m : tensor<?x16xf32>, tensor<?x3xf32>, tensor<?x2xi32> -> tensor<?x16xf32>
+  return
+}
+
+// -----
+
+func.func @f(%r: tensor<?x16xf32>, %w: tensor<5x2xf32>, %m: tensor<4x2xi32>) {
+  // expected-error@+1 {{'moe.combine' op expects weights and row map of one shape [T, k], got 'tensor<5x2xf32>' and 'tensor<4x2xi32>'}}
+  %y = moe.combine %r, %w, %m : tensor<?x16xf32>, tensor<5x2xf32>, tensor<4x2xi32> -> tensor<?x16xf32>
+  return
+}
+
+// -----
+
+func.func @f(%r: tensor<?x16xf32>, %w: tensor<?x?xf32>, %m: tensor<?x?xi32>) {
+  // expected-error@+1 {{'moe.combine' op expects weights and row map of one shape [T, k], got 'tensor<?x?xf32>' and 'tensor<?x?xi32>'}}
+  %y = moe.combine %r, %w, %m : tensor<?x16xf32>, tensor<?x?xf32>, tensor<?x?xi32> -> tensor<?x16xf32>
+  return
+}
+
+// -----
+
+func.func @f(%r: tensor<?x16xf32>, %w: tensor<4x2xf32>, %m: tensor<4x2xi32>) {
+  // expected-error@+1 {{'moe.combine' op expects a result [T, N] of the rows' type, got 'tensor<5x16xf32>'}}
+  %y = moe.combine %r, %w, %m : tensor<?x16xf32>, tensor<4x2xf32>, tensor<4x2xi32> -> tensor<5x16xf32>
+  return
+}
+
+// -----
+
+func.func @f(%r: tensor<?x16xf32>, %w: tensor<?x2xf32>, %m: tensor<?x2xi32>) {
+  // expected-error@+1 {{'moe.combine' op expects a result [T, N] of the rows' type, got 'tensor<?x17xf32>'}}
+  %y = moe.combine %r, %w, %m : tensor<?x16xf32>, tensor<?x2xf32>, tensor<?x2xi32> -> tensor<?x17xf32>
+  return
+}
+
+// -----
+
+func.func @f(%r: tensor<?x16xf32>, %w: tensor<?x2xf32>, %m: tensor<?x2xi32>) {
+  // expected-error@+1 {{'moe.combine' op expects a result [T, N] of the rows' type, got 'tensor<?x16xf16>'}}
+  %y = moe.combine %r, %w, %m : tensor<?x16xf32>, tensor<?x2xf32>, tensor<?x2xi32> -> tensor<?x16xf16>
+  return
+}
+
+// -----
+
+// C11: element types.
+
+func.func @f(%x: tensor<?x16xf8E5M2>, %s: tensor<8xi64>, %w: tensor<8x24x16xf32>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op operand #0 must be 2D tensor of 16-bit float or bfloat16 type or 32-bit float or 64-bit float values, but got 'tensor<?x16xf8E5M2>'}}
+  %y = moe.grouped_matmul %x, %s weights(%w) : tensor<?x16xf8E5M2>, tensor<8xi64>, (tensor<8x24x16xf32>) -> tensor<?x24xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xf64>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects rows, weights and result to be f64 all or none, got 'f32', 'f64' and 'f32'}}
+  %y = moe.grouped_matmul %x, %s weights(%w) : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xf64>) -> tensor<?x24xf32>
+  return
+}
