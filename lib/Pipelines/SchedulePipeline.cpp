@@ -12,9 +12,16 @@
 #include "mlir/Pass/PassManager.h"
 #include "moe/Dialect/Grouped/Transforms/Passes.h"
 #include "moe/Pipelines/Options.h"
+#include "moe/Target/CPU/TargetDescription.h"
 
 using namespace mlir;
 
 void moe::buildSchedulePipeline(OpPassManager &pm, const CPUOptions &options) {
-  pm.addNestedPass<func::FuncOp>(grouped::createSchedulePass());
+  TargetDescription target = describeTarget(options);
+  grouped::SchedulePassOptions tiles;
+  tiles.vectorBits = target.vectorBits;
+  tiles.vectorRegisters = target.vectorRegisters;
+  tiles.l1Bytes = target.l1Bytes;
+  tiles.l2Bytes = target.l2Bytes;
+  pm.addNestedPass<func::FuncOp>(grouped::createSchedulePass(tiles));
 }

@@ -9,9 +9,10 @@
 // The cost model behind the sizes:
 //
 // - Register tile. Each step of k loads one vector of each panel and one scalar
-//   of each row, and does rows * vectors fused multiply-adds. With R registers,
-//   R - 4 accumulators leave room for the panel vectors and the broadcast.
-//   16 registers: 6 rows by 2 vectors of 8 f32; 32: 12 rows by 2 of 16.
+//   of each row, and does rows * vectors fused multiply-adds. The panels'
+//   vectors and two more registers (broadcast, product) stay free of
+//   accumulators. 16 registers: 6 rows by 2 vectors of 8 f32, or 2 by 4 of 4;
+//   32: 12 by 2 of 16.
 // - k_block: a panel block (k_block rows of 64 bytes) is read once per row tile
 //   and should stay in half the first-level cache.
 // - row_block and panel_block: the task's rows and its accumulators (both f32)
@@ -45,9 +46,10 @@ struct Schedule : grouped::impl::SchedulePassBase<Schedule> {
     constexpr int64_t kFloatBytes = 4;
     int64_t vectorsPerPanel =
         std::max<int64_t>(kPanelColumns * kFloatBytes * 8 / vectorBits, 1);
-    int64_t accumulators = std::max<int64_t>(vectorRegisters - 4, 1);
     // Two vectors side by side keep the load ports below the multiply ports.
     int64_t tilePanels = vectorsPerPanel >= 2 ? 1 : 2;
+    int64_t accumulators = std::max<int64_t>(
+        vectorRegisters - 2 - vectorsPerPanel * tilePanels, 1);
     if (vectorRegisters > 16)
       accumulators = 24;
     int64_t tileRows =
