@@ -18,6 +18,7 @@
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/Passes.h"
+#include "mlir/Dialect/Math/Transforms/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
@@ -25,6 +26,7 @@
 #include "moe/Conversion/MoEToRuntime/Passes.h"
 #include "moe/Dialect/Grouped/Transforms/Passes.h"
 #include "moe/Pipelines/Options.h"
+#include "moe/Target/CPU/TargetDescription.h"
 #include "moe/Target/Weights/Passes.h"
 
 using namespace mlir;
@@ -42,8 +44,16 @@ void moe::buildLowerPipeline(OpPassManager &pm, const CPUOptions &options) {
   pm.addPass(grouped::createConvertGroupedToLoopsPass());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToParallelLoopsPass());
   pm.addPass(grouped::createParallelToThreadsPass());
+  // 16-bit arithmetic in f32, each result rounded. LLVM would do the same for
+  // bf16 with a function call per element, and libm has no 16-bit functions.
+  pm.addPass(math::createMathExtendToSupportedTypes());
+  arith::ArithEmulateUnsupportedFloatsOptions emulated;
+  emulated.sourceTypeStrs = {"bf16"};
+  pm.addPass(arith::createArithEmulateUnsupportedFloats(emulated));
   // While the operations still say what they compute on vectors.
-  pm.addPass(grouped::createExpandMathPass());
+  grouped::ExpandMathPassOptions math;
+  math.fma = describeTarget(options).hasFMA;
+  pm.addPass(grouped::createExpandMathPass(math));
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
 
@@ -57,8 +67,11 @@ void moe::buildLowerPipeline(OpPassManager &pm, const CPUOptions &options) {
 
   // --- To the llvm dialect.
   pm.addPass(createSCFToControlFlowPass());
-  // ceildiv, minimumf and the like, which have no LLVM instruction.
-  pm.addPass(arith::createArithExpandOpsPass());
+  // ceildiv, minimumf and the like, which have no LLVM instruction; bf16
+  // conversions as shifts of integer vectors on every CPU, for the same bits.
+  arith::ArithExpandOpsPassOptions arithOptions;
+  arithOptions.includeBf16 = true;
+  pm.addPass(arith::createArithExpandOpsPass(arithOptions));
   ConvertVectorToLLVMPassOptions vectorOptions;
   pm.addPass(createConvertVectorToLLVMPass(vectorOptions));
   // What LLVM has an intrinsic for stays vector code (fma above all); libm gets

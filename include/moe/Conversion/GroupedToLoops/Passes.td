@@ -36,10 +36,19 @@ def ExpandMathPass : Pass<"moe-expand-math"> {
   let summary = "Expand math functions to vectorisable arithmetic";
   let description = [{
     `math.exp`, `erf`, `tanh` and `log` of f32, scalar or vector, become
-    polynomials (a few units in the last place), so that the loops around them
-    vectorise and a loop's tail computes the same bits as its vectors. 16-bit
-    operands are computed in f32; f64 is left to libm.
+    polynomials (within 2 units in the last place, right at the edges), so that
+    the loops around them vectorise and a loop's tail computes the same bits as
+    its vectors. f64 is left to libm, 16-bit types to
+    `math-extend-to-supported-types`, whose conversions lose their permission to
+    be contracted.
+
+    Without `fma`, every `math.fma` of f32 becomes a product and a sum: a fused
+    one would be a call of libm per element.
   }];
+  let options = [
+    Option<"fma", "fma", "bool", /*default=*/"true",
+           "Whether the target has a fused multiply-add">
+  ];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
     "::mlir::vector::VectorDialect"];
