@@ -12,6 +12,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/OpenMP/OpenMPDialect.h"
 
 #include "moe/Conversion/Utils/RuntimeCalls.h"
 #include "moe/Dialect/MoE/IR/MoE.h"
@@ -78,6 +79,9 @@ private:
   }
 
   LogicalResult convert(ImplicitLocOpBuilder &b, CheckOp check, Value context) {
+    if (check->getParentOfType<omp::ParallelOp>())
+      return check.emitOpError(
+          "expects to be outside of loops that threads share");
     // Texts are stored once: unrolled layers share many of them.
     Attribute site = b.getDictionaryAttr(
         {{"message", check.getMessageAttr()}, {"node", check.getNodeAttr()}});

@@ -47,9 +47,14 @@ struct KernelModel
           getBuffer(rewriter, operand.get(), options, state);
       if (failed(buffer))
         return failure();
-      operands.push_back(contiguous(rewriter, op->getLoc(), *buffer));
-      if (kernel.isDpsInit(&operand))
-        results.push_back(operands.back());
+      bool isOut = kernel.isDpsInit(&operand);
+      FailureOr<Value> whole =
+          contiguous(rewriter, op->getLoc(), *buffer, !isOut, options);
+      if (failed(whole))
+        return failure();
+      operands.push_back(*whole);
+      if (isOut)
+        results.push_back(*whole);
     }
     OperationState created(op->getLoc(), op->getName(), operands,
                            /*types=*/TypeRange(), op->getAttrs());
@@ -62,9 +67,12 @@ struct KernelModel
 
 private:
   /// The kernels take contiguous row-major memrefs. A view with another layout
-  /// (a slice that bufferized in place) is copied; the analysis makes outs
-  /// fresh buffers, so that only inputs are ever copied.
-  static Value contiguous(RewriterBase &rewriter, Location loc, Value buffer) {
+  /// (a slice that bufferized in place) gets a stand-in: with the same values
+  /// for an input, without values for an out, whose consumer copies them back
+  /// into the slice.
+  static FailureOr<Value> contiguous(RewriterBase &rewriter, Location loc,
+                                     Value buffer, bool isInput,
+                                     const BufferizationOptions &options) {
     auto type = cast<MemRefType>(buffer.getType());
     if (type.getLayout().isIdentity())
       return buffer;
@@ -74,9 +82,11 @@ private:
       if (type.isDynamicDim(i))
         sizes.push_back(
             memref::DimOp::create(rewriter, loc, buffer, i).getResult());
-    Value copy = memref::AllocOp::create(rewriter, loc, target, sizes);
-    memref::CopyOp::create(rewriter, loc, buffer, copy);
-    return copy;
+    FailureOr<Value> copy = options.createAlloc(rewriter, loc, target, sizes);
+    if (failed(copy) ||
+        (isInput && failed(options.createMemCpy(rewriter, loc, buffer, *copy))))
+      return failure();
+    return *copy;
   }
 };
 
