@@ -120,8 +120,7 @@ static LogicalResult convertSub(Lowering &l) {
 }
 
 static LogicalResult convertMul(Lowering &l) {
-  return folding(
-      l, [](ArrayRef<Expr> e) { return e[0] * e[1]; }, mulElements);
+  return folding(l, [](ArrayRef<Expr> e) { return e[0] * e[1]; }, mulElements);
 }
 
 static LogicalResult convertMean(Lowering &l) {
@@ -133,7 +132,8 @@ static LogicalResult convertMean(Lowering &l) {
                           Value sum = args.front();
                           for (Value arg : args.drop_front())
                             sum = addElements(b, sum, arg);
-                          Value n = floatConstant(b, sum.getType(), args.size());
+                          Value n =
+                              floatConstant(b, sum.getType(), args.size());
                           return arith::DivFOp::create(b, sum, n).getResult();
                         });
 }
@@ -145,8 +145,8 @@ template <bool isMax> static LogicalResult convertExtreme(Lowering &l) {
       [&](ArrayRef<Expr> e) {
         Expr result = e.front();
         for (const Expr &other : e.drop_front())
-          result = isMax ? l.sizes.max(result, other)
-                         : l.sizes.min(result, other);
+          result =
+              isMax ? l.sizes.max(result, other) : l.sizes.min(result, other);
         return result;
       },
       [&](ElementBuilder &b, Value x, Value y) {
@@ -178,17 +178,17 @@ static void checkDivisor(Lowering &l, Tensor divisor) {
                     [](const APInt &v) { return v.isZero(); }))
     return;
   Type i64 = b.getI64Type();
-  Value zeros = l.reduce(divisor, SmallVector<bool>(divisor->rank(), true),
-                         {intConstant(b, i64, 0)},
-                         [&](ElementBuilder &b,
-                             ValueRange args) -> SmallVector<Value> {
-                           Value zero = intConstant(b, args[0].getType(), 0);
-                           Value is = arith::CmpIOp::create(
-                               b, arith::CmpIPredicate::eq, args[0], zero);
-                           Value one = arith::ExtUIOp::create(b, i64, is);
-                           return {arith::AddIOp::create(b, args[1], one)};
-                         })
-                    .front();
+  Value zeros =
+      l.reduce(divisor, SmallVector<bool>(divisor->rank(), true),
+               {intConstant(b, i64, 0)},
+               [&](ElementBuilder &b, ValueRange args) -> SmallVector<Value> {
+                 Value zero = intConstant(b, args[0].getType(), 0);
+                 Value is = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
+                                                  args[0], zero);
+                 Value one = arith::ExtUIOp::create(b, i64, is);
+                 return {arith::AddIOp::create(b, args[1], one)};
+               })
+          .front();
   Value count = tensor::ExtractOp::create(b, zeros, ValueRange());
   Value none = intConstant(b, i64, 0);
   l.check(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, count, none),
@@ -204,8 +204,7 @@ static Value guardOverflow(ElementBuilder &b, Value x, Value y,
   Value zero = intConstant(b, y.getType(), 0);
   Value flips = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, y, minusOne);
   Value safe = arith::SelectOp::create(b, flips, one, y);
-  Value negated =
-      remainder ? zero : Value(arith::SubIOp::create(b, zero, x));
+  Value negated = remainder ? zero : Value(arith::SubIOp::create(b, zero, x));
   return arith::SelectOp::create(b, flips, negated, divide(x, safe));
 }
 
@@ -223,20 +222,35 @@ static LogicalResult convertDiv(Lowering &l) {
       return l.set(sizes);
   }
   bool isUnsigned = x->isUnsigned();
-  return setElementwise(
-      l, operands, x->elementType,
-      [&](ElementBuilder &b, ValueRange args) -> Value {
-        if (isa<FloatType>(args[0].getType()))
-          return arith::DivFOp::create(b, args[0], args[1]);
-        if (isUnsigned)
-          return arith::DivUIOp::create(b, args[0], args[1]);
-        return guardOverflow(
-            b, args[0], args[1],
-            [&](Value x, Value y) -> Value {
-              return arith::DivSIOp::create(b, x, y);
-            },
-            /*remainder=*/false);
-      });
+  return setElementwise(l, operands, x->elementType,
+                        [&](ElementBuilder &b, ValueRange args) -> Value {
+                          if (isa<FloatType>(args[0].getType()))
+                            return arith::DivFOp::create(b, args[0], args[1]);
+                          if (isUnsigned)
+                            return arith::DivUIOp::create(b, args[0], args[1]);
+                          return guardOverflow(
+                              b, args[0], args[1],
+                              [&](Value x, Value y) -> Value {
+                                return arith::DivSIOp::create(b, x, y);
+                              },
+                              /*remainder=*/false);
+                        });
+}
+
+/// The remainder with the sign of the divisor, as in Python: a zero too.
+static Value floorModFloat(ElementBuilder &b, Value x, Value y) {
+  using P = arith::CmpFPredicate;
+  Value r = arith::RemFOp::create(b, x, y);
+  Value zero = floatConstant(b, x.getType(), 0.0);
+  Value isZero = arith::CmpFOp::create(b, P::OEQ, r, zero);
+  Value signedZero = math::CopySignOp::create(b, zero, y);
+  Value rNegative = arith::CmpFOp::create(b, P::OLT, r, zero);
+  Value yNegative = arith::CmpFOp::create(b, P::OLT, y, zero);
+  Value differ = arith::XOrIOp::create(b, rNegative, yNegative);
+  Value shifted = arith::AddFOp::create(b, r, y);
+  Value fixed = arith::SelectOp::create(b, differ, shifted, r);
+  // A NaN compares as neither negative nor zero, and stays.
+  return arith::SelectOp::create(b, isZero, signedZero, fixed);
 }
 
 static LogicalResult convertMod(Lowering &l) {
@@ -245,7 +259,7 @@ static LogicalResult convertMod(Lowering &l) {
     return failure();
   bool fmod = l.node.getI64("fmod", 0) != 0;
   Tensor x = operands[0];
-  if (x->isFloat() && !fmod)
+  if (x->isFloat() && !fmod && l.node.getOpset() < 28)
     return l.error() << "expects fmod = 1 for floats";
   if (x->isInteger()) {
     checkDivisor(l, operands[1]);
@@ -261,7 +275,8 @@ static LogicalResult convertMod(Lowering &l) {
       l, operands, x->elementType,
       [&](ElementBuilder &b, ValueRange args) -> Value {
         if (isa<FloatType>(args[0].getType()))
-          return arith::RemFOp::create(b, args[0], args[1]);
+          return fmod ? Value(arith::RemFOp::create(b, args[0], args[1]))
+                      : floorModFloat(b, args[0], args[1]);
         if (isUnsigned)
           return arith::RemUIOp::create(b, args[0], args[1]);
         Value r = guardOverflow(
@@ -304,9 +319,8 @@ static Value powConstant(ElementBuilder &b, Value x, double p) {
     // pow(-0, 0.5) is +0 and pow(-inf, 0.5) is +inf.
     Value plusZero = arith::AddFOp::create(b, x, floatConstant(b, type, 0.0));
     Value root = math::SqrtOp::create(b, plusZero);
-    Value isInf =
-        arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, x,
-                              floatConstant(b, type, -INFINITY));
+    Value isInf = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, x,
+                                        floatConstant(b, type, -INFINITY));
     return arith::SelectOp::create(b, isInf, floatConstant(b, type, INFINITY),
                                    root);
   }
@@ -365,14 +379,12 @@ using FP = arith::CmpFPredicate;
 using IP = arith::CmpIPredicate;
 
 static LogicalResult convertEqual(Lowering &l) {
-  return compare(l, FP::OEQ, IP::eq, IP::eq, [&](ArrayRef<Expr> e) {
-    return l.sizes.equal(e[0], e[1]);
-  });
+  return compare(l, FP::OEQ, IP::eq, IP::eq,
+                 [&](ArrayRef<Expr> e) { return l.sizes.equal(e[0], e[1]); });
 }
 static LogicalResult convertLess(Lowering &l) {
-  return compare(l, FP::OLT, IP::slt, IP::ult, [&](ArrayRef<Expr> e) {
-    return l.sizes.less(e[0], e[1]);
-  });
+  return compare(l, FP::OLT, IP::slt, IP::ult,
+                 [&](ArrayRef<Expr> e) { return l.sizes.less(e[0], e[1]); });
 }
 static LogicalResult convertLessOrEqual(Lowering &l) {
   return compare(l, FP::OLE, IP::sle, IP::ule, [&](ArrayRef<Expr> e) {
@@ -380,9 +392,8 @@ static LogicalResult convertLessOrEqual(Lowering &l) {
   });
 }
 static LogicalResult convertGreater(Lowering &l) {
-  return compare(l, FP::OGT, IP::sgt, IP::ugt, [&](ArrayRef<Expr> e) {
-    return l.sizes.less(e[1], e[0]);
-  });
+  return compare(l, FP::OGT, IP::sgt, IP::ugt,
+                 [&](ArrayRef<Expr> e) { return l.sizes.less(e[1], e[0]); });
 }
 static LogicalResult convertGreaterOrEqual(Lowering &l) {
   return compare(l, FP::OGE, IP::sge, IP::uge, [&](ArrayRef<Expr> e) {
@@ -397,8 +408,8 @@ static LogicalResult convertWhere(Lowering &l) {
                      << condition->elementType;
   if (failed(expectSameTypes(l, {x, y})))
     return failure();
-  if (Tensor sizes = onSizes(
-          l, {condition, x, y}, x->elementType, [&](ArrayRef<Expr> e) {
+  if (Tensor sizes =
+          onSizes(l, {condition, x, y}, x->elementType, [&](ArrayRef<Expr> e) {
             return l.sizes.select(e[0], e[1], e[2]);
           }))
     return l.set(sizes);
@@ -437,16 +448,15 @@ static LogicalResult convertClip(Lowering &l) {
   if (failed(expectSameTypes(l, operands)))
     return failure();
   bool isUnsigned = x->isUnsigned();
-  return l.set(l.elementwise(
-      operands, x->dims, x->elementType,
-      [&](ElementBuilder &b, ValueRange args) {
-        Value v = args[0];
-        if (lower)
-          v = maxElement(b, v, args[1], isUnsigned);
-        if (upper)
-          v = minElement(b, v, args.back(), isUnsigned);
-        return v;
-      }));
+  return l.set(l.elementwise(operands, x->dims, x->elementType,
+                             [&](ElementBuilder &b, ValueRange args) {
+                               Value v = args[0];
+                               if (lower)
+                                 v = maxElement(b, v, args[1], isUnsigned);
+                               if (upper)
+                                 v = minElement(b, v, args.back(), isUnsigned);
+                               return v;
+                             }));
 }
 
 static LogicalResult convertPRelu(Lowering &l) {
@@ -487,14 +497,22 @@ static LogicalResult convertBitShift(Lowering &l) {
   if (direction != "LEFT" && direction != "RIGHT")
     return l.error() << "expects direction LEFT or RIGHT, got '" << direction
                      << "'";
+  bool isUnsigned = operands.front()->isUnsigned();
   return setElementwise(
       l, operands, operands.front()->elementType,
       [&](ElementBuilder &b, ValueRange args) -> Value {
         Type type = args[0].getType();
-        // Shifting by the width or more is poison in LLVM, and gives 0 here.
-        Value width = intConstant(b, type, type.getIntOrFloatBitWidth());
+        // Shifting by the width or more is poison in LLVM. Here it leaves 0,
+        // or the sign of a signed number that is shifted to the right.
+        unsigned bits = type.getIntOrFloatBitWidth();
+        Value width = intConstant(b, type, bits);
         Value fits = arith::CmpIOp::create(b, IP::ult, args[1], width);
         Value zero = intConstant(b, type, 0);
+        if (direction == "RIGHT" && !isUnsigned) {
+          Value most = intConstant(b, type, bits - 1);
+          Value by = arith::SelectOp::create(b, fits, args[1], most);
+          return arith::ShRSIOp::create(b, args[0], by);
+        }
         Value by = arith::SelectOp::create(b, fits, args[1], zero);
         Value shifted = direction == "LEFT"
                             ? Value(arith::ShLIOp::create(b, args[0], by))

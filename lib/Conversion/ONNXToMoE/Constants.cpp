@@ -27,8 +27,8 @@ static LogicalResult convertConstant(Lowering &l) {
     auto weight = SymbolTable::lookupNearestSymbolFrom<WeightOp>(node, symbol);
     if (!weight)
       return l.error() << "expects " << symbol << " to name a weight";
-    Value value = GetWeightOp::create(b, node.getLoc(), weight.getWeightType(),
-                                      symbol);
+    Value value =
+        GetWeightOp::create(b, node.getLoc(), weight.getWeightType(), symbol);
     return l.set(l.foreign(value));
   }
   DenseElementsAttr dense;
@@ -36,11 +36,11 @@ static LogicalResult convertConstant(Lowering &l) {
           Attribute(node.getTensorAttr("value"))))
     dense = value;
   else if (std::optional<int64_t> i = node.getI64("value_int"))
-    dense = DenseElementsAttr::get(RankedTensorType::get({}, b.getI64Type()),
-                                   *i);
+    dense =
+        DenseElementsAttr::get(RankedTensorType::get({}, b.getI64Type()), *i);
   else if (std::optional<float> f = node.getF32("value_float"))
-    dense = DenseElementsAttr::get(RankedTensorType::get({}, b.getF32Type()),
-                                   *f);
+    dense =
+        DenseElementsAttr::get(RankedTensorType::get({}, b.getF32Type()), *f);
   else if (auto ints = node.getI64s("value_ints"))
     dense = DenseElementsAttr::get(
         RankedTensorType::get(ints->size(), b.getI64Type()), *ints);
@@ -76,7 +76,7 @@ static LogicalResult convertDropout(Lowering &l) {
 // Cast
 //===----------------------------------------------------------------------===//
 
-static Tensor castTensor(Lowering &l, Tensor x, Type to) {
+Tensor raise::castTensor(Lowering &l, Tensor x, Type to) {
   Type from = x->elementType;
   if (from == to)
     return x;
@@ -126,8 +126,7 @@ static FailureOr<Tensor> integerRange(Lowering &l) {
       return l.error() << "expects start, limit and delta to be scalars";
     bounds.push_back(e->front());
   }
-  auto [start, limit, delta] =
-      std::tuple(bounds[0], bounds[1], bounds[2]);
+  auto [start, limit, delta] = std::tuple(bounds[0], bounds[1], bounds[2]);
   if (delta.is(0))
     return l.error() << "expects delta not to be 0";
   Expr length;
@@ -148,12 +147,14 @@ static FailureOr<Tensor> integerRange(Lowering &l) {
     return l.tensor(type, Dims{length}, elements);
   }
   Value first = l.index(start), step = l.index(delta);
-  return l.generate({length}, type, [&](ImplicitLocOpBuilder &b, ValueRange at) {
-    Value offset = arith::MulIOp::create(b, at[0], step);
-    Value element = arith::AddIOp::create(b, first, offset);
-    return arith::IndexCastOp::create(b, Lowering::storageType(type), element)
-        .getResult();
-  });
+  return l.generate({length}, type,
+                    [&](ImplicitLocOpBuilder &b, ValueRange at) {
+                      Value offset = arith::MulIOp::create(b, at[0], step);
+                      Value element = arith::AddIOp::create(b, first, offset);
+                      return arith::IndexCastOp::create(
+                                 b, Lowering::storageType(type), element)
+                          .getResult();
+                    });
 }
 
 static FailureOr<Tensor> floatRange(Lowering &l) {
@@ -177,13 +178,14 @@ static FailureOr<Tensor> floatRange(Lowering &l) {
   l.check(arith::CmpIOp::create(b, arith::CmpIPredicate::slt, count, limit),
           count, limit, "expects a range of finite length");
   Expr length = l.sizes.opaque(count, /*nonNegative=*/true);
-  return l.generate({length}, type, [&](ImplicitLocOpBuilder &b, ValueRange at) {
-    Value i = arith::IndexCastOp::create(b, b.getI64Type(), at[0]);
-    Value f = arith::SIToFPOp::create(b, compute, i);
-    Value offset = arith::MulFOp::create(b, f, bounds[2]);
-    Value element = arith::AddFOp::create(b, bounds[0], offset);
-    return fromCompute(b, element, type);
-  });
+  return l.generate(
+      {length}, type, [&](ImplicitLocOpBuilder &b, ValueRange at) {
+        Value i = arith::IndexCastOp::create(b, b.getI64Type(), at[0]);
+        Value f = arith::SIToFPOp::create(b, compute, i);
+        Value offset = arith::MulFOp::create(b, f, bounds[2]);
+        Value element = arith::AddFOp::create(b, bounds[0], offset);
+        return fromCompute(b, element, type);
+      });
 }
 
 static LogicalResult convertRange(Lowering &l) {
@@ -200,9 +202,8 @@ static LogicalResult convertConstantOfShape(Lowering &l) {
     l.checkLessOrEqual(0, d, "expects no negative size");
   Type type = l.b.getF32Type();
   TypedAttr element = l.b.getZeroAttr(type);
-  if (auto value =
-          dyn_cast_or_null<DenseElementsAttr>(
-              Attribute(l.node.getTensorAttr("value")))) {
+  if (auto value = dyn_cast_or_null<DenseElementsAttr>(
+          Attribute(l.node.getTensorAttr("value")))) {
     type = value.getElementType();
     Tensor scalar = l.tensor(value);
     if (!scalar->hasOneElement())
@@ -227,11 +228,11 @@ static LogicalResult convertEyeLike(Lowering &l) {
                      << " is not supported";
   Type storage = Lowering::storageType(type);
   Value k = l.index(l.node.getI64("k", 0));
-  return l.set(l.generate(
-      x->dims, type, [&](ImplicitLocOpBuilder &b, ValueRange at) {
+  return l.set(
+      l.generate(x->dims, type, [&](ImplicitLocOpBuilder &b, ValueRange at) {
         Value diagonal = arith::AddIOp::create(b, at[0], k);
-        Value hit = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, diagonal,
-                                          at[1]);
+        Value hit =
+            arith::CmpIOp::create(b, arith::CmpIPredicate::eq, diagonal, at[1]);
         Value one = arith::ConstantOp::create(b, b.getOneAttr(storage));
         Value zero = arith::ConstantOp::create(b, b.getZeroAttr(storage));
         return arith::SelectOp::create(b, hit, one, zero).getResult();

@@ -121,7 +121,8 @@ static Dims foreignDims(OpResult result, Lowering &l) {
                .isIdentity() ||
           !generic.getIndexingMapsArray().front().isIdentity())
         return dims;
-    if (Tensor t = l.lookup(op->getOperand(0)); t && t->rank() == type.getRank())
+    if (Tensor t = l.lookup(op->getOperand(0));
+        t && t->rank() == type.getRank())
       for (int64_t i = 0; i < type.getRank(); ++i)
         if (type.isDynamicDim(i))
           dims[i] = t->dims[i];
@@ -198,16 +199,16 @@ static LogicalResult convertReturn(func::ReturnOp op, func::FuncOp func,
   for (OpOperand &operand : op->getOpOperands()) {
     Tensor t = l.lookup(operand.get());
     if (!t)
-      return op.emitError() << "output " << operand.getOperandNumber()
-                            << ": expects a tensor";
+      return op.emitError()
+             << "output " << operand.getOperandNumber() << ": expects a tensor";
     operand.set(l.value(t));
     if (t->isUnsigned())
       func.setResultAttr(operand.getOperandNumber(), "moe.unsigned",
                          l.b.getUnitAttr());
     types.push_back(operand.get().getType());
   }
-  func.setType(FunctionType::get(
-      func.getContext(), func.getBody().getArgumentTypes(), types));
+  func.setType(FunctionType::get(func.getContext(),
+                                 func.getBody().getArgumentTypes(), types));
   return success();
 }
 

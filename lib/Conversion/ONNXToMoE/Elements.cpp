@@ -61,22 +61,22 @@ static Value floatToInteger(ImplicitLocOpBuilder &b, Value v, IntegerType to) {
   // Powers of two: exact in every float type that reaches them.
   double low = isUnsigned ? 0.0 : -std::ldexp(1.0, width - 1);
   double high = std::ldexp(1.0, isUnsigned ? width : width - 1);
-  Value lowest = floatConstant(b, from, low), end = floatConstant(b, from, high);
+  Value lowest = floatConstant(b, from, low),
+        end = floatConstant(b, from, high);
   Value zero = floatConstant(b, from, 0.0);
   using P = arith::CmpFPredicate;
   Value tooLow = arith::CmpFOp::create(b, P::OLT, v, lowest);
   Value tooHigh = arith::CmpFOp::create(b, P::OGE, v, end);
   Value isNaN = arith::CmpFOp::create(b, P::UNO, v, v);
-  Value outside = arith::OrIOp::create(
-      b, isNaN, arith::OrIOp::create(b, tooLow, tooHigh));
+  Value outside =
+      arith::OrIOp::create(b, isNaN, arith::OrIOp::create(b, tooLow, tooHigh));
   Value safe = arith::SelectOp::create(b, outside, zero, v);
-  Value result = isUnsigned
-                     ? Value(arith::FPToUIOp::create(b, storage, safe))
-                     : Value(arith::FPToSIOp::create(b, storage, safe));
-  APInt greatest = isUnsigned ? APInt::getMaxValue(width)
-                              : APInt::getSignedMaxValue(width);
-  APInt least = isUnsigned ? APInt::getMinValue(width)
-                           : APInt::getSignedMinValue(width);
+  Value result = isUnsigned ? Value(arith::FPToUIOp::create(b, storage, safe))
+                            : Value(arith::FPToSIOp::create(b, storage, safe));
+  APInt greatest =
+      isUnsigned ? APInt::getMaxValue(width) : APInt::getSignedMaxValue(width);
+  APInt least =
+      isUnsigned ? APInt::getMinValue(width) : APInt::getSignedMinValue(width);
   Value most =
       arith::ConstantOp::create(b, b.getIntegerAttr(storage, greatest));
   Value fewest = arith::ConstantOp::create(b, b.getIntegerAttr(storage, least));
@@ -84,14 +84,35 @@ static Value floatToInteger(ImplicitLocOpBuilder &b, Value v, IntegerType to) {
   return arith::SelectOp::create(b, tooLow, fewest, result);
 }
 
+/// A f64 as the f32 from which it can be rounded to 16 bits: what f32 cannot
+/// hold is kept as an odd last bit, so that the second rounding goes the way
+/// that one rounding would. (A direct conversion is a call into a support
+/// library that compiled models do not have.)
+static Value roundToOdd(ImplicitLocOpBuilder &b, Value v) {
+  Type f32 = b.getF32Type(), i32 = b.getI32Type();
+  Value nearest = arith::TruncFOp::create(b, f32, v);
+  Value back = arith::ExtFOp::create(b, v.getType(), nearest);
+  using P = arith::CmpFPredicate;
+  Value inexact = arith::CmpFOp::create(b, P::ONE, back, v);
+  Value tooBig = arith::CmpFOp::create(b, P::OGT, math::AbsFOp::create(b, back),
+                                       math::AbsFOp::create(b, v));
+  Value bits = arith::BitcastOp::create(b, i32, nearest);
+  Value down = arith::ExtUIOp::create(b, i32, tooBig);
+  Value odd = arith::ExtUIOp::create(b, i32, inexact);
+  Value truncated = arith::SubIOp::create(b, bits, down);
+  bits = arith::OrIOp::create(b, truncated, odd);
+  return arith::BitcastOp::create(b, f32, bits);
+}
+
 Value raise::castElement(ImplicitLocOpBuilder &b, Value v, Type from, Type to) {
   Type target = Lowering::computeType(to);
   bool toBool = to.isInteger(1);
   if (isa<FloatType>(from)) {
     if (isa<FloatType>(to)) {
-      // A f64 is rounded to 16 bits in one step, by the caller.
-      if (v.getType() == target || to.getIntOrFloatBitWidth() < 32)
+      if (v.getType() == target)
         return v;
+      if (to.getIntOrFloatBitWidth() < 32)
+        return roundToOdd(b, v);
       return fromCompute(b, v, target);
     }
     if (toBool) {

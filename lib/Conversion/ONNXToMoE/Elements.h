@@ -22,6 +22,9 @@ Type onnxElementType(Builder &b, int64_t dataType);
 /// leaves both open, LLVM makes them undefined.
 Value castElement(ImplicitLocOpBuilder &b, Value v, Type from, Type to);
 
+/// `x` with elements of another type; sizes stay sizes.
+Tensor castTensor(Lowering &l, Tensor x, Type to);
+
 /// The greater or lesser element; a NaN wins.
 Value maxElement(ImplicitLocOpBuilder &b, Value x, Value y, bool isUnsigned);
 Value minElement(ImplicitLocOpBuilder &b, Value x, Value y, bool isUnsigned);

@@ -224,17 +224,16 @@ static LogicalResult convertGather(Lowering &l) {
   Operand in{l.value(indices),
              AffineMap::get(dims.size(), 0, exprs, l.b.getContext())};
   bool isUnsigned = indices->isUnsigned();
-  return l.set(gather(
-      l, dims, data->elementType, in,
-      [&](ImplicitLocOpBuilder &b, ValueRange at, ValueRange index) {
-        SmallVector<Value> from(at.take_front(axis));
-        from.push_back(
-            isUnsigned ? Value(arith::IndexCastUIOp::create(
-                             b, b.getIndexType(), index[0]))
-                       : Lowering::wrapIndex(b, index[0], n));
-        llvm::append_range(from, at.drop_front(axis + q));
-        return tensor::ExtractOp::create(b, source, from).getResult();
-      }));
+  return l.set(
+      gather(l, dims, data->elementType, in,
+             [&](ImplicitLocOpBuilder &b, ValueRange at, ValueRange index) {
+               SmallVector<Value> from(at.take_front(axis));
+               from.push_back(isUnsigned ? Value(arith::IndexCastUIOp::create(
+                                               b, b.getIndexType(), index[0]))
+                                         : Lowering::wrapIndex(b, index[0], n));
+               llvm::append_range(from, at.drop_front(axis + q));
+               return tensor::ExtractOp::create(b, source, from).getResult();
+             }));
 }
 
 static LogicalResult convertGatherElements(Lowering &l) {
@@ -253,13 +252,13 @@ static LogicalResult convertGatherElements(Lowering &l) {
     return failure();
   Value source = l.value(data), n = l.index(data->dims[*axis]);
   Operand in{l.value(indices), l.b.getMultiDimIdentityMap(data->rank())};
-  return l.set(gather(
-      l, indices->dims, data->elementType, in,
-      [&](ImplicitLocOpBuilder &b, ValueRange at, ValueRange index) {
-        SmallVector<Value> from(at);
-        from[*axis] = Lowering::wrapIndex(b, index[0], n);
-        return tensor::ExtractOp::create(b, source, from).getResult();
-      }));
+  return l.set(
+      gather(l, indices->dims, data->elementType, in,
+             [&](ImplicitLocOpBuilder &b, ValueRange at, ValueRange index) {
+               SmallVector<Value> from(at);
+               from[*axis] = Lowering::wrapIndex(b, index[0], n);
+               return tensor::ExtractOp::create(b, source, from).getResult();
+             }));
 }
 
 static LogicalResult convertGatherND(Lowering &l) {
@@ -291,21 +290,20 @@ static LogicalResult convertGatherND(Lowering &l) {
     for (int64_t i = 0; i + 1 < q; ++i)
       exprs.push_back(l.b.getAffineDimExpr(i));
     exprs.push_back(l.b.getAffineConstantExpr(j));
-    columns.push_back(
-        {l.value(indices),
-         AffineMap::get(dims.size(), 0, exprs, l.b.getContext())});
+    columns.push_back({l.value(indices), AffineMap::get(dims.size(), 0, exprs,
+                                                        l.b.getContext())});
     sizes.push_back(l.index(data->dims[batch + j]));
   }
   Value source = l.value(data);
-  return l.set(gather(
-      l, dims, data->elementType, columns,
-      [&](ImplicitLocOpBuilder &b, ValueRange at, ValueRange index) {
-        SmallVector<Value> from(at.take_front(batch));
-        for (auto [i, n] : llvm::zip_equal(index, sizes))
-          from.push_back(Lowering::wrapIndex(b, i, n));
-        llvm::append_range(from, at.drop_front(q - 1));
-        return tensor::ExtractOp::create(b, source, from).getResult();
-      }));
+  return l.set(
+      gather(l, dims, data->elementType, columns,
+             [&](ImplicitLocOpBuilder &b, ValueRange at, ValueRange index) {
+               SmallVector<Value> from(at.take_front(batch));
+               for (auto [i, n] : llvm::zip_equal(index, sizes))
+                 from.push_back(Lowering::wrapIndex(b, i, n));
+               llvm::append_range(from, at.drop_front(q - 1));
+               return tensor::ExtractOp::create(b, source, from).getResult();
+             }));
 }
 
 //===----------------------------------------------------------------------===//
@@ -314,14 +312,20 @@ static LogicalResult convertGatherND(Lowering &l) {
 
 static LogicalResult convertOneHot(Lowering &l) {
   Tensor indices = l.in(0), values = l.in(2);
-  FailureOr<Dims> depth = l.elements(l.in(1), "depth");
+  // Indices and depth may be floats.
+  Type i64 = l.b.getI64Type();
+  if (indices->isFloat())
+    indices = castTensor(l, indices, i64);
+  Tensor count = l.in(1);
+  if (count->isFloat())
+    count = castTensor(l, count, i64);
+  FailureOr<Dims> depth = l.elements(count, "depth");
   if (failed(depth))
     return failure();
   if (depth->size() != 1 || values->rank() != 1)
     return l.error() << "expects a scalar depth and two values";
   if (!indices->isInteger())
-    return l.error() << "expects integer indices, got "
-                     << indices->elementType;
+    return l.error() << "expects integer indices, got " << indices->elementType;
   l.checkLessOrEqual(1, depth->front(), "expects a positive depth");
   int64_t rank = indices->rank() + 1;
   FailureOr<int64_t> axis = l.axis(l.node.getI64("axis", -1), rank);
@@ -339,14 +343,14 @@ static LogicalResult convertOneHot(Lowering &l) {
   Value off = tensor::ExtractOp::create(l.b, l.value(values), l.index(0));
   Value on = tensor::ExtractOp::create(l.b, l.value(values), l.index(1));
   // An index outside of [-depth, depth) matches nothing.
-  return l.set(gather(
-      l, dims, values->elementType, in,
-      [&](ImplicitLocOpBuilder &b, ValueRange at, ValueRange index) {
-        Value wanted = Lowering::wrapIndex(b, index[0], n);
-        Value hit = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, wanted,
-                                          at[*axis]);
-        return arith::SelectOp::create(b, hit, on, off).getResult();
-      }));
+  return l.set(
+      gather(l, dims, values->elementType, in,
+             [&](ImplicitLocOpBuilder &b, ValueRange at, ValueRange index) {
+               Value wanted = Lowering::wrapIndex(b, index[0], n);
+               Value hit = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
+                                                 wanted, at[*axis]);
+               return arith::SelectOp::create(b, hit, on, off).getResult();
+             }));
 }
 
 static LogicalResult convertTrilu(Lowering &l) {
@@ -370,10 +374,9 @@ static LogicalResult convertTrilu(Lowering &l) {
       l, x->dims, x->elementType, in,
       [&](ImplicitLocOpBuilder &b, ValueRange at, ValueRange element) {
         Value limit = arith::AddIOp::create(b, at[at.size() - 2], diagonal);
-        Value keep = arith::CmpIOp::create(b,
-                                           upper ? arith::CmpIPredicate::sge
-                                                 : arith::CmpIPredicate::sle,
-                                           at.back(), limit);
+        Value keep = arith::CmpIOp::create(
+            b, upper ? arith::CmpIPredicate::sge : arith::CmpIPredicate::sle,
+            at.back(), limit);
         Value zero = arith::ConstantOp::create(b, b.getZeroAttr(storage));
         return arith::SelectOp::create(b, keep, element[0], zero).getResult();
       }));
@@ -446,9 +449,9 @@ static LogicalResult padConstant(Lowering &l, Tensor x, const Dims &before,
   }
   Tensor inner = l.slice(x, from, kept);
   SmallVector<OpFoldResult> ones(x->rank(), b.getIndexAttr(1));
-  Value result = tensor::InsertSliceOp::create(
-      b, l.value(inner), l.filled(dims, fill), l.mixed(to), l.mixed(kept),
-      ones);
+  Value result =
+      tensor::InsertSliceOp::create(b, l.value(inner), l.filled(dims, fill),
+                                    l.mixed(to), l.mixed(kept), ones);
   return l.set(l.tensor(result, x->elementType, dims));
 }
 
@@ -461,15 +464,15 @@ static Value padIndex(ImplicitLocOpBuilder &b, StringRef mode, Value at,
   };
   auto floorMod = [&](Value x, Value n) -> Value {
     Value r = arith::RemSIOp::create(b, x, n);
-    Value negative = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, r,
-                                           constant(0));
+    Value negative =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::slt, r, constant(0));
     return arith::SelectOp::create(b, negative, arith::AddIOp::create(b, r, n),
                                    r);
   };
   Value last = arith::SubIOp::create(b, size, constant(1));
   if (mode == "edge")
-    return arith::MinSIOp::create(
-        b, arith::MaxSIOp::create(b, at, constant(0)), last);
+    return arith::MinSIOp::create(b, arith::MaxSIOp::create(b, at, constant(0)),
+                                  last);
   if (mode == "wrap")
     return floorMod(at, size);
   // A reflection has period 2 * (size - 1); one element has only itself.
@@ -477,8 +480,7 @@ static Value padIndex(ImplicitLocOpBuilder &b, StringRef mode, Value at,
   Value safe = arith::MaxSIOp::create(b, period, constant(1));
   Value r = floorMod(at, safe);
   Value mirrored = arith::SubIOp::create(b, period, r);
-  Value inside =
-      arith::CmpIOp::create(b, arith::CmpIPredicate::sle, r, last);
+  Value inside = arith::CmpIOp::create(b, arith::CmpIPredicate::sle, r, last);
   return arith::SelectOp::create(b, inside, r, mirrored);
 }
 
@@ -509,9 +511,8 @@ static LogicalResult convertPad(Lowering &l) {
         SmallVector<Value> from(at);
         for (int64_t i = 0; i < x->rank(); ++i)
           if (dims[i] != x->dims[i] || !before[i].is(0))
-            from[i] = padIndex(b, mode,
-                               arith::SubIOp::create(b, at[i], shift[i]),
-                               sizes[i]);
+            from[i] = padIndex(
+                b, mode, arith::SubIOp::create(b, at[i], shift[i]), sizes[i]);
         return tensor::ExtractOp::create(b, source, from).getResult();
       }));
 }

@@ -320,8 +320,7 @@ LogicalResult Lowering::checkIndices(Tensor indices, const Expr &size) {
   };
   Value least = read(extremes[0]), greatest = read(extremes[1]);
   Value n = arith::IndexCastOp::create(b, b.getI64Type(), index(size));
-  Value lowest =
-      arith::SubIOp::create(b, intConstant(b, b.getI64Type(), 0), n);
+  Value lowest = arith::SubIOp::create(b, intConstant(b, b.getI64Type(), 0), n);
   Value lowOk =
       arith::CmpIOp::create(b, arith::CmpIPredicate::sge, least, lowest);
   Value highOk =
@@ -333,10 +332,10 @@ LogicalResult Lowering::checkIndices(Tensor indices, const Expr &size) {
 }
 
 Value Lowering::wrapIndex(ImplicitLocOpBuilder &b, Value element, Value size) {
-  Value at = element.getType().isIndex()
-                 ? element
-                 : Value(arith::IndexCastOp::create(b, b.getIndexType(),
-                                                    element));
+  Value at =
+      element.getType().isIndex()
+          ? element
+          : Value(arith::IndexCastOp::create(b, b.getIndexType(), element));
   Value zero = arith::ConstantIndexOp::create(b, 0);
   Value negative =
       arith::CmpIOp::create(b, arith::CmpIPredicate::slt, at, zero);

@@ -171,7 +171,8 @@ public:
   /// An index that may count from the end, as `index` in [0, size).
   static Value wrapIndex(ImplicitLocOpBuilder &b, Value element, Value size);
 
-  /// An axis attribute in [-rank, rank) as one in [0, rank); an error otherwise.
+  /// An axis attribute in [-rank, rank) as one in [0, rank); an error
+  /// otherwise.
   FailureOr<int64_t> axis(int64_t axis, int64_t rank);
   FailureOr<SmallVector<int64_t>> axes(ArrayRef<int64_t> axes, int64_t rank);
 

@@ -99,7 +99,8 @@ FailureOr<Dims> Lowering::broadcast(ArrayRef<Tensor> operands) {
         continue;
       Value dim = index(d), full = index(size);
       Value one = arith::ConstantIndexOp::create(b, 1);
-      Value same = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, dim, full);
+      Value same =
+          arith::CmpIOp::create(b, arith::CmpIPredicate::eq, dim, full);
       Value unit = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, dim, one);
       check(arith::OrIOp::create(b, same, unit), dim, full,
             "expects shapes that broadcast");
@@ -137,9 +138,9 @@ Operand Lowering::operand(Tensor t, const Dims &dims, bool allowScalar) {
     SmallVector<Value> isUnit(t->rank());
     for (int64_t i : undecided) {
       expanded[i] = dims[i + shift];
-      isUnit[i] = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
-                                        index(t->dims[i]),
-                                        arith::ConstantIndexOp::create(b, 1));
+      isUnit[i] =
+          arith::CmpIOp::create(b, arith::CmpIPredicate::eq, index(t->dims[i]),
+                                arith::ConstantIndexOp::create(b, 1));
     }
     source = value(generate(
         expanded, t->elementType, [&](ImplicitLocOpBuilder &b, ValueRange at) {
@@ -208,8 +209,7 @@ Tensor Lowering::generate(const Dims &dims, Type elementType,
   auto op = linalg::GenericOp::create(
       b, TypeRange{init.getType()}, ValueRange{}, ValueRange{init},
       ArrayRef<AffineMap>{b.getMultiDimIdentityMap(dims.size())},
-      parallel(dims.size()),
-      [&](OpBuilder &nested, Location loc, ValueRange) {
+      parallel(dims.size()), [&](OpBuilder &nested, Location loc, ValueRange) {
         ImplicitLocOpBuilder b(loc, nested);
         SmallVector<Value> at;
         for (size_t i = 0; i < dims.size(); ++i)
@@ -222,10 +222,9 @@ Tensor Lowering::generate(const Dims &dims, Type elementType,
 Tensor Lowering::convertFloat(Tensor t, Type elementType) {
   if (t->elementType == elementType)
     return t;
-  return elementwise(t, t->dims, elementType,
-                     [](ImplicitLocOpBuilder &, ValueRange args) {
-                       return args.front();
-                     });
+  return elementwise(
+      t, t->dims, elementType,
+      [](ImplicitLocOpBuilder &, ValueRange args) { return args.front(); });
 }
 
 //===----------------------------------------------------------------------===//
@@ -338,14 +337,13 @@ Tensor Lowering::reshape(Tensor t, const Dims &dims) {
   if (dims.empty() || t->dims.empty()) {
     // One element: all sizes are 1, known or checked.
     source = cast(source, Dims(t->rank(), Expr(1)));
-    auto unit = RankedTensorType::get(SmallVector<int64_t>(dims.size(), 1),
-                                      element);
+    auto unit =
+        RankedTensorType::get(SmallVector<int64_t>(dims.size(), 1), element);
     Value result =
-        dims.empty()
-            ? Value(tensor::CollapseShapeOp::create(
-                  b, unit, source, ArrayRef<ReassociationIndices>{}))
-            : Value(tensor::ExpandShapeOp::create(
-                  b, unit, source, ArrayRef<ReassociationIndices>{}));
+        dims.empty() ? Value(tensor::CollapseShapeOp::create(
+                           b, unit, source, ArrayRef<ReassociationIndices>{}))
+                     : Value(tensor::ExpandShapeOp::create(
+                           b, unit, source, ArrayRef<ReassociationIndices>{}));
     return tensor(cast(result, dims), t->elementType, dims);
   }
 
@@ -358,8 +356,8 @@ Tensor Lowering::reshape(Tensor t, const Dims &dims) {
     int64_t size = 1;
     for (int64_t i : group.to) {
       std::optional<int64_t> d = dims[i].constant();
-      size = d && size != ShapedType::kDynamic ? size * *d
-                                               : ShapedType::kDynamic;
+      size =
+          d && size != ShapedType::kDynamic ? size * *d : ShapedType::kDynamic;
     }
     expandFrom.push_back(size);
   }
@@ -394,9 +392,8 @@ Tensor Lowering::transpose(Tensor t, ArrayRef<int64_t> permutation) {
   Value init = empty(dims, t->elementType);
   auto op = linalg::GenericOp::create(
       b, TypeRange{init.getType()}, ValueRange{value(t)}, ValueRange{init},
-      ArrayRef<AffineMap>{
-          AffineMap::get(t->rank(), 0, exprs, b.getContext()),
-          b.getMultiDimIdentityMap(t->rank())},
+      ArrayRef<AffineMap>{AffineMap::get(t->rank(), 0, exprs, b.getContext()),
+                          b.getMultiDimIdentityMap(t->rank())},
       parallel(t->rank()), [](OpBuilder &b, Location loc, ValueRange args) {
         linalg::YieldOp::create(b, loc, args.front());
       });
@@ -407,6 +404,10 @@ Tensor Lowering::slice(Tensor t, const Dims &offsets, const Dims &dims,
                        ArrayRef<int64_t> steps) {
   if (dims == t->dims)
     return t;
+  // tensor.extract_slice refuses the offset at the end that goes with it.
+  auto isZero = [](const Expr &d) { return d.is(0); };
+  if (llvm::any_of(dims, isZero) || llvm::any_of(t->dims, isZero))
+    return tensor(empty(dims, t->elementType), t->elementType, dims);
   auto isConstant = [](const Expr &e) { return e.constant().has_value(); };
   if (WeightOp weight = weights.lookup(t->value);
       weight && llvm::all_of(offsets, isConstant) &&
@@ -421,8 +422,8 @@ Tensor Lowering::slice(Tensor t, const Dims &offsets, const Dims &dims,
   SmallVector<OpFoldResult> strides(t->rank(), b.getIndexAttr(1));
   for (auto [i, step] : llvm::enumerate(steps))
     strides[i] = b.getIndexAttr(step);
-  Value result = tensor::ExtractSliceOp::create(
-      b, type(dims, t->elementType), value(t), mixed(offsets), mixed(dims),
-      strides);
+  Value result =
+      tensor::ExtractSliceOp::create(b, type(dims, t->elementType), value(t),
+                                     mixed(offsets), mixed(dims), strides);
   return tensor(result, t->elementType, dims);
 }

@@ -51,9 +51,9 @@ static Tensor denseLayer(Lowering &l, Tensor x, const WeightView &weight,
   if (bias)
     biases.push_back(l.value(l.reshape(bias, {1, n})));
   Dims resultDims{rowCount, n};
-  auto op = GroupedMatmulOp::create(b, l.type(resultDims, x->elementType), rows,
-                                    groups, ValueRange{matrix}, biases,
-                                    ValueRange{});
+  auto op =
+      GroupedMatmulOp::create(b, l.type(resultDims, x->elementType), rows,
+                              groups, ValueRange{matrix}, biases, ValueRange{});
   Dims dims = x->dims;
   dims.back() = n;
   return l.reshape(l.tensor(op.getResult(), x->elementType, resultDims), dims);
@@ -75,8 +75,8 @@ static std::optional<WeightView> weightMatrix(Lowering &l, Tensor t,
 
 /// The product over the last two axes, each transposed first if asked for.
 /// Sums run in ascending order in the compute type. Loops: batch, m, k, n.
-static FailureOr<Tensor> contract(Lowering &l, Tensor x, Tensor y,
-                                  bool transX, bool transY) {
+static FailureOr<Tensor> contract(Lowering &l, Tensor x, Tensor y, bool transX,
+                                  bool transY) {
   MLIRContext *context = l.b.getContext();
   const Expr &m = x->dims.end()[transX ? -1 : -2];
   const Expr &k = x->dims.end()[transX ? -2 : -1];
@@ -126,8 +126,7 @@ static FailureOr<Tensor> contract(Lowering &l, Tensor x, Tensor y,
                           AffineMap::get(loops, 0, resultExprs, context)},
       iterators, [](OpBuilder &nested, Location loc, ValueRange args) {
         ImplicitLocOpBuilder b(loc, nested);
-        Value p =
-            mulElements(b, toCompute(b, args[0]), toCompute(b, args[1]));
+        Value p = mulElements(b, toCompute(b, args[0]), toCompute(b, args[1]));
         linalg::YieldOp::create(b, addElements(b, args[2], p));
       });
   Type resultType = isa<FloatType>(compute) ? compute : x->elementType;
@@ -157,8 +156,8 @@ static FailureOr<Tensor> matmul(Lowering &l, Tensor x, Tensor y, bool transX,
     return denseLayer(l, x, *weight, nullptr);
   }
   FailureOr<Tensor> result =
-      contract(l, asMatrix(l, x, true), asMatrix(l, y, false), transX && !dropRow,
-               transY && !dropColumn);
+      contract(l, asMatrix(l, x, true), asMatrix(l, y, false),
+               transX && !dropRow, transY && !dropColumn);
   if (failed(result))
     return failure();
   Dims dims = (*result)->dims;
@@ -179,7 +178,8 @@ static Tensor scaled(Lowering &l, Tensor x, double factor) {
   if (factor == 1.0)
     return x;
   return l.elementwise(
-      x, x->dims, x->elementType, [&](ImplicitLocOpBuilder &b, ValueRange args) {
+      x, x->dims, x->elementType,
+      [&](ImplicitLocOpBuilder &b, ValueRange args) {
         Type type = args[0].getType();
         Value f = isa<FloatType>(type)
                       ? floatConstant(b, type, factor)
@@ -207,7 +207,8 @@ static LogicalResult convertGemm(Lowering &l) {
   bool transB = l.node.getI64("transB", 0) != 0;
   double alpha = l.node.getF32("alpha", 1.0f);
   double beta = l.node.getF32("beta", 1.0f);
-  if (x->isInteger() && (alpha != std::trunc(alpha) || beta != std::trunc(beta)))
+  if (x->isInteger() &&
+      (alpha != std::trunc(alpha) || beta != std::trunc(beta)))
     return l.error() << "expects whole alpha and beta for integers";
   if (c && beta == 0.0)
     c = nullptr;
@@ -241,11 +242,11 @@ static LogicalResult convertGemm(Lowering &l) {
     return failure();
   if (*dims != result->dims)
     return l.error() << "expects C to broadcast to the product";
-  return l.set(l.elementwise(
-      {result, scaled(l, c, beta)}, result->dims, result->elementType,
-      [](ImplicitLocOpBuilder &b, ValueRange args) {
-        return addElements(b, args[0], args[1]);
-      }));
+  return l.set(l.elementwise({result, scaled(l, c, beta)}, result->dims,
+                             result->elementType,
+                             [](ImplicitLocOpBuilder &b, ValueRange args) {
+                               return addElements(b, args[0], args[1]);
+                             }));
 }
 
 void raise::addMatMul(Registry &r) {

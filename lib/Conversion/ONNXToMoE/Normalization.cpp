@@ -72,14 +72,14 @@ static LogicalResult convertSoftmax(Lowering &l) {
                })
           .front();
   Operand shift = l.reducedOperand(greatest, reduced);
-  Tensor exps = l.elementwise(
-      {whole(l, x), shift}, x->dims, compute,
-      [&](ElementBuilder &b, ValueRange args) -> Value {
-        Value d = arith::SubFOp::create(b, args[0], args[1]);
-        return math::ExpOp::create(b, d);
-      });
-  Value sum = sumOf(l, exps, reduced,
-                    [](ElementBuilder &, Value v) { return v; });
+  Tensor exps = l.elementwise({whole(l, x), shift}, x->dims, compute,
+                              [&](ElementBuilder &b, ValueRange args) -> Value {
+                                Value d =
+                                    arith::SubFOp::create(b, args[0], args[1]);
+                                return math::ExpOp::create(b, d);
+                              });
+  Value sum =
+      sumOf(l, exps, reduced, [](ElementBuilder &, Value v) { return v; });
   Operand total = l.reducedOperand(sum, reduced);
   if (!isLog)
     return l.set(l.elementwise(
@@ -87,13 +87,13 @@ static LogicalResult convertSoftmax(Lowering &l) {
         [](ElementBuilder &b, ValueRange args) {
           return arith::DivFOp::create(b, args[0], args[1]).getResult();
         }));
-  return l.set(l.elementwise(
-      {whole(l, x), shift, total}, x->dims, x->elementType,
-      [](ElementBuilder &b, ValueRange args) {
-        Value d = arith::SubFOp::create(b, args[0], args[1]);
-        Value log = math::LogOp::create(b, args[2]);
-        return arith::SubFOp::create(b, d, log).getResult();
-      }));
+  return l.set(
+      l.elementwise({whole(l, x), shift, total}, x->dims, x->elementType,
+                    [](ElementBuilder &b, ValueRange args) {
+                      Value d = arith::SubFOp::create(b, args[0], args[1]);
+                      Value log = math::LogOp::create(b, args[2]);
+                      return arith::SubFOp::create(b, d, log).getResult();
+                    }));
 }
 
 //===----------------------------------------------------------------------===//
@@ -125,11 +125,11 @@ normalize(Lowering &l, Tensor x, Tensor scale, Tensor bias, int64_t axis,
   if (centers) {
     Value sum =
         sumOf(l, x, reduced, [](ElementBuilder &, Value v) { return v; });
-    mean = l.elementwise(l.tensor(sum, compute, kept), kept, compute,
-                         [&](ElementBuilder &b, ValueRange args) {
-                           return arith::DivFOp::create(b, args[0], n)
-                               .getResult();
-                         });
+    mean =
+        l.elementwise(l.tensor(sum, compute, kept), kept, compute,
+                      [&](ElementBuilder &b, ValueRange args) {
+                        return arith::DivFOp::create(b, args[0], n).getResult();
+                      });
     // Two passes: the difference of two large sums would lose the variance.
     centered = l.elementwise(
         {whole(l, x), l.reducedOperand(mean->value, reduced)}, x->dims, compute,
@@ -144,8 +144,8 @@ normalize(Lowering &l, Tensor x, Tensor scale, Tensor bias, int64_t axis,
       l.tensor(squares, compute, kept), kept, compute,
       [&](ElementBuilder &b, ValueRange args) {
         Value variance = arith::DivFOp::create(b, args[0], n);
-        Value sum = arith::AddFOp::create(
-            b, variance, floatConstant(b, compute, epsilon));
+        Value sum = arith::AddFOp::create(b, variance,
+                                          floatConstant(b, compute, epsilon));
         Value root = math::SqrtOp::create(b, sum);
         return arith::DivFOp::create(b, floatConstant(b, compute, 1.0), root)
             .getResult();
@@ -163,11 +163,8 @@ normalize(Lowering &l, Tensor x, Tensor scale, Tensor bias, int64_t axis,
     operands.push_back(l.operand(t, x->dims));
   }
   Tensor y = l.elementwise(
-      operands, x->dims, resultType,
-      [&](ElementBuilder &b, ValueRange args) {
-        auto asCompute = [&](Value v) {
-          return fromCompute(b, v, compute);
-        };
+      operands, x->dims, resultType, [&](ElementBuilder &b, ValueRange args) {
+        auto asCompute = [&](Value v) { return fromCompute(b, v, compute); };
         Value v = arith::MulFOp::create(b, args[0], args[1]);
         if (scale)
           v = arith::MulFOp::create(b, v, asCompute(args[2]));
@@ -201,9 +198,9 @@ template <bool centers> static LogicalResult convertNormalization(Lowering &l) {
   FailureOr<int64_t> axis = l.axis(l.node.getI64("axis", -1), x->rank());
   if (failed(axis))
     return failure();
-  auto results = normalize(l, x, scale, centers ? l.optional(2) : nullptr,
-                           *axis, l.node.getF32("epsilon", 1e-5f), centers,
-                           scale->elementType);
+  auto results =
+      normalize(l, x, scale, centers ? l.optional(2) : nullptr, *axis,
+                l.node.getF32("epsilon", 1e-5f), centers, scale->elementType);
   if (failed(results) || failed(l.set(0, (*results)[0])))
     return failure();
   if (centers)

@@ -19,8 +19,18 @@ using namespace mlir::moe::raise;
 using ElementBuilder = ImplicitLocOpBuilder;
 
 namespace {
-enum class Reduction { Sum, Mean, Prod, Max, Min, L1, L2, SumSquare, LogSum,
-                       LogSumExp };
+enum class Reduction {
+  Sum,
+  Mean,
+  Prod,
+  Max,
+  Min,
+  L1,
+  L2,
+  SumSquare,
+  LogSum,
+  LogSumExp
+};
 } // namespace
 
 /// Which axes are reduced. Axes are an attribute first and an input later; none
@@ -161,16 +171,16 @@ static Tensor logSumExp(Lowering &l, Tensor x, ArrayRef<bool> reduced,
                })
           .front();
   // An infinite shift would turn the difference into a NaN.
-  Tensor shift = l.elementwise(
-      l.tensor(greatest, compute, kept), kept, compute,
-      [](ElementBuilder &b, ValueRange args) -> Value {
-        Value size = math::AbsFOp::create(b, args[0]);
-        Value inf = floatConstant(b, size.getType(), INFINITY);
-        Value isInf =
-            arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, size, inf);
-        Value zero = floatConstant(b, size.getType(), 0.0);
-        return arith::SelectOp::create(b, isInf, zero, args[0]);
-      });
+  Tensor shift =
+      l.elementwise(l.tensor(greatest, compute, kept), kept, compute,
+                    [](ElementBuilder &b, ValueRange args) -> Value {
+                      Value size = math::AbsFOp::create(b, args[0]);
+                      Value inf = floatConstant(b, size.getType(), INFINITY);
+                      Value isInf = arith::CmpFOp::create(
+                          b, arith::CmpFPredicate::OEQ, size, inf);
+                      Value zero = floatConstant(b, size.getType(), 0.0);
+                      return arith::SelectOp::create(b, isInf, zero, args[0]);
+                    });
   SmallVector<Operand> operands{l.operand(x, x->dims, false),
                                 l.reducedOperand(shift->value, reduced)};
   Tensor exps = l.elementwise(
@@ -185,13 +195,12 @@ static Tensor logSumExp(Lowering &l, Tensor x, ArrayRef<bool> reduced,
                  return {arith::AddFOp::create(b, args[1], args[0])};
                })
           .front();
-  return l.elementwise({l.tensor(sum, compute, kept), shift}, kept,
-                       x->elementType,
-                       [](ElementBuilder &b, ValueRange args) {
-                         Value log = math::LogOp::create(b, args[0]);
-                         return arith::AddFOp::create(b, log, args[1])
-                             .getResult();
-                       });
+  return l.elementwise(
+      {l.tensor(sum, compute, kept), shift}, kept, x->elementType,
+      [](ElementBuilder &b, ValueRange args) {
+        Value log = math::LogOp::create(b, args[0]);
+        return arith::AddFOp::create(b, log, args[1]).getResult();
+      });
 }
 
 template <Reduction kind> static LogicalResult convertReduce(Lowering &l) {
@@ -222,15 +231,14 @@ template <Reduction kind> static LogicalResult convertReduce(Lowering &l) {
     // Booleans are ordered like unsigned numbers.
     bool isUnsigned = x->isUnsigned() || x->isBool();
     Value init = initialValue(l.b, kind, compute, isUnsigned);
-    Value sum = l.reduce(x, reduced, {init},
-                         [&](ElementBuilder &b,
-                             ValueRange args) -> SmallVector<Value> {
-                           return {accumulate(b, kind, args[0], args[1],
-                                              isUnsigned)};
-                         })
-                    .front();
-    result = l.tensor(sum, isa<FloatType>(compute) ? compute : x->elementType,
-                      kept);
+    Value sum =
+        l.reduce(x, reduced, {init},
+                 [&](ElementBuilder &b, ValueRange args) -> SmallVector<Value> {
+                   return {accumulate(b, kind, args[0], args[1], isUnsigned)};
+                 })
+            .front();
+    result =
+        l.tensor(sum, isa<FloatType>(compute) ? compute : x->elementType, kept);
     bool finishes = kind == Reduction::Mean || kind == Reduction::L2 ||
                     kind == Reduction::LogSum;
     if (finishes || compute != Lowering::storageType(x->elementType)) {
@@ -284,16 +292,15 @@ template <bool isMax> static LogicalResult convertArg(Lowering &l) {
         Value better;
         if (isa<FloatType>(compute)) {
           using P = arith::CmpFPredicate;
-          auto predicate = isMax ? (last ? P::OGE : P::OGT)
-                                 : (last ? P::OLE : P::OLT);
+          auto predicate =
+              isMax ? (last ? P::OGE : P::OGT) : (last ? P::OLE : P::OLT);
           better = arith::CmpFOp::create(b, predicate, v, top);
         } else {
           using P = arith::CmpIPredicate;
-          auto predicate =
-              isUnsigned ? (isMax ? (last ? P::uge : P::ugt)
-                                  : (last ? P::ule : P::ult))
-                         : (isMax ? (last ? P::sge : P::sgt)
-                                  : (last ? P::sle : P::slt));
+          auto predicate = isUnsigned ? (isMax ? (last ? P::uge : P::ugt)
+                                               : (last ? P::ule : P::ult))
+                                      : (isMax ? (last ? P::sge : P::sgt)
+                                               : (last ? P::sle : P::slt));
           better = arith::CmpIOp::create(b, predicate, v, top);
         }
         Value zero = arith::ConstantIndexOp::create(b, 0);

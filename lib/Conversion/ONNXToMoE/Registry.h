@@ -26,7 +26,7 @@ struct Converter {
   StringRef domain = "";
 };
 
-inline constexpr int64_t kLatest = 26;
+inline constexpr int64_t kLatest = 28;
 inline constexpr unsigned kVariadic = ~0u;
 
 class Registry {

@@ -12,41 +12,44 @@ using namespace mlir;
 using namespace mlir::moe;
 using namespace mlir::moe::raise;
 
-/// Resolves 0 ("as in the input") and -1 ("what is left"). A size that is only
-/// known at run time is taken as it is, and checked not to be negative.
+/// Resolves 0 ("as in the input") and -1 ("what is left"). Data may decide at
+/// run time which of them a size is; a size of symbolic dimensions is neither,
+/// except that it may be 0, and then so is the input's.
 static FailureOr<Dims> resolveShape(Lowering &l, const Dims &from,
                                     const Dims &shape) {
+  Sizes &s = l.sizes;
   bool allowZero = l.node.getI64("allowzero", 0) != 0;
   Dims dims;
-  std::optional<size_t> inferred;
+  // 1 where the size is to be inferred, 0 where it is not.
+  Dims inferred;
   for (auto [i, d] : llvm::enumerate(shape)) {
     std::optional<int64_t> size = d.constant();
-    if (size == 0 && !allowZero) {
-      if (i >= from.size())
-        return l.error() << "expects a dimension " << i
-                         << " in the input to copy, got rank " << from.size();
-      dims.push_back(from[i]);
-      continue;
-    }
-    if (size == -1) {
-      if (inferred)
-        return l.error() << "expects one -1 in the shape";
-      inferred = i;
-      dims.push_back(1);
-      continue;
-    }
-    if (size && *size < 0)
+    if (size && *size < -1)
       return l.error() << "expects sizes of at least -1, got " << *size;
-    l.checkLessOrEqual(0, d, "expects no negative size");
-    dims.push_back(d);
+    if (size == 0 && !allowZero && i >= from.size())
+      return l.error() << "expects a dimension " << i
+                       << " in the input to copy, got rank " << from.size();
+    bool isSize = s.isNonNegative(d) && !size;
+    Expr copied = isSize || allowZero || i >= from.size()
+                      ? d
+                      : s.select(s.equal(d, 0), from[i], d);
+    inferred.push_back(isSize ? Expr(0) : s.equal(d, -1));
+    dims.push_back(s.select(inferred.back(), 1, copied));
   }
-  if (!inferred)
+  Expr count;
+  for (const Expr &i : inferred)
+    count = count + i;
+  if (count.is(0))
     return dims;
+  if (count.constant().value_or(1) > 1)
+    return l.error() << "expects one -1 in the shape";
+  l.checkLessOrEqual(count, 1, "expects one -1 in the shape");
   Expr total = product(from), known = product(dims);
-  if (std::optional<Expr> rest = total.exactQuotient(known))
-    dims[*inferred] = *rest;
-  else // the check of the number of elements finds a remainder
-    dims[*inferred] = l.sizes.floorDiv(total, l.sizes.max(known, 1));
+  // The check of the number of elements finds a remainder.
+  std::optional<Expr> exact = total.exactQuotient(known);
+  Expr rest = exact ? *exact : s.floorDiv(total, s.max(known, 1));
+  for (auto [d, isInferred] : llvm::zip_equal(dims, inferred))
+    d = s.select(isInferred, rest, d);
   return dims;
 }
 
@@ -65,7 +68,11 @@ static LogicalResult convertReshape(Lowering &l) {
     shape.assign(attr.begin(), attr.end());
   }
   FailureOr<Dims> dims = resolveShape(l, x->dims, shape);
-  if (failed(dims) || failed(l.checkSameSize(x->dims, *dims)))
+  if (failed(dims))
+    return failure();
+  for (const Expr &d : *dims)
+    l.checkLessOrEqual(0, d, "expects no negative size");
+  if (failed(l.checkSameSize(x->dims, *dims)))
     return failure();
   return l.set(l.reshape(x, *dims));
 }
@@ -140,8 +147,8 @@ static LogicalResult convertFlatten(Lowering &l) {
   if (axis < 0)
     axis += rank;
   ArrayRef<Expr> dims = x->dims;
-  return l.set(l.reshape(x, {product(dims.take_front(axis)),
-                             product(dims.drop_front(axis))}));
+  return l.set(l.reshape(
+      x, {product(dims.take_front(axis)), product(dims.drop_front(axis))}));
 }
 
 void raise::addReshapes(Registry &r) {

@@ -92,14 +92,13 @@ static LogicalResult convertScatterElements(Lowering &l) {
   if (failed(l.checkIndices(indices, data->dims[*axis])))
     return failure();
   Value where = l.value(indices), n = l.index(data->dims[*axis]);
-  return l.set(scatter(
-      l, data, updates, *reduction,
-      [&](ImplicitLocOpBuilder &b, ValueRange at) {
-        SmallVector<Value> to(at);
-        Value index = tensor::ExtractOp::create(b, where, at);
-        to[*axis] = Lowering::wrapIndex(b, index, n);
-        return to;
-      }));
+  return l.set(scatter(l, data, updates, *reduction,
+                       [&](ImplicitLocOpBuilder &b, ValueRange at) {
+                         SmallVector<Value> to(at);
+                         Value index = tensor::ExtractOp::create(b, where, at);
+                         to[*axis] = Lowering::wrapIndex(b, index, n);
+                         return to;
+                       }));
 }
 
 static LogicalResult convertScatterND(Lowering &l) {
@@ -131,19 +130,19 @@ static LogicalResult convertScatterND(Lowering &l) {
     sizes.push_back(l.index(data->dims[j]));
   }
   Value where = l.value(indices);
-  return l.set(scatter(
-      l, data, updates, *reduction,
-      [&](ImplicitLocOpBuilder &b, ValueRange at) {
-        SmallVector<Value> to;
-        for (int64_t j = 0; j < k; ++j) {
-          SmallVector<Value> from(at.take_front(q - 1));
-          from.push_back(arith::ConstantIndexOp::create(b, j));
-          Value index = tensor::ExtractOp::create(b, where, from);
-          to.push_back(Lowering::wrapIndex(b, index, sizes[j]));
-        }
-        llvm::append_range(to, at.drop_front(q - 1));
-        return to;
-      }));
+  return l.set(
+      scatter(l, data, updates, *reduction,
+              [&](ImplicitLocOpBuilder &b, ValueRange at) {
+                SmallVector<Value> to;
+                for (int64_t j = 0; j < k; ++j) {
+                  SmallVector<Value> from(at.take_front(q - 1));
+                  from.push_back(arith::ConstantIndexOp::create(b, j));
+                  Value index = tensor::ExtractOp::create(b, where, from);
+                  to.push_back(Lowering::wrapIndex(b, index, sizes[j]));
+                }
+                llvm::append_range(to, at.drop_front(q - 1));
+                return to;
+              }));
 }
 
 void raise::addScatter(Registry &r) {

@@ -103,7 +103,8 @@ static LogicalResult convertTile(Lowering &l) {
 
 /// Lists of sizes; null when the operands are something else.
 static FailureOr<Tensor> concatSizes(Lowering &l, ArrayRef<Tensor> operands) {
-  bool some = llvm::any_of(operands, [](Tensor t) { return bool(t->elements); });
+  bool some =
+      llvm::any_of(operands, [](Tensor t) { return bool(t->elements); });
   int64_t total = 0;
   for (Tensor t : operands) {
     if (!some || !t->isInteger() || t->isUnsigned() || t->rank() != 1 ||
@@ -230,9 +231,9 @@ static LogicalResult convertSplit(Lowering &l) {
                            n = (*sizes)[i].constant();
     Tensor part;
     if (x->elements && x->rank() == 1 && at && n)
-      part = l.tensor(x->elementType, dims,
-                      Dims(x->elements->begin() + *at,
-                           x->elements->begin() + *at + *n));
+      part = l.tensor(
+          x->elementType, dims,
+          Dims(x->elements->begin() + *at, x->elements->begin() + *at + *n));
     else
       part = l.slice(x, offsets, dims);
     if (failed(l.set(i, part)))

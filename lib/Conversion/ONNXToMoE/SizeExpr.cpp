@@ -61,9 +61,10 @@ static bool divisionOrder(const Monomial &a, const Monomial &b) {
 }
 
 static std::pair<Monomial, int64_t> leading(const Expr &e) {
-  auto it = std::max_element(
-      e.terms.begin(), e.terms.end(),
-      [](auto &a, auto &b) { return divisionOrder(a.first, b.first); });
+  auto it =
+      std::max_element(e.terms.begin(), e.terms.end(), [](auto &a, auto &b) {
+        return divisionOrder(a.first, b.first);
+      });
   return *it;
 }
 
@@ -183,10 +184,9 @@ Expr Sizes::divide(AtomInfo::Kind kind, const Expr &a, const Expr &b) {
     if (kind == AtomInfo::TruncMod)
       kind = AtomInfo::FloorMod;
   }
-  bool nonNegative =
-      (kind == AtomInfo::FloorMod && isPositive(b)) ||
-      (isNonNegative(a) && (isMod || isNonNegative(b)) &&
-       kind != AtomInfo::FloorMod);
+  bool nonNegative = (kind == AtomInfo::FloorMod && isPositive(b)) ||
+                     (isNonNegative(a) && (isMod || isNonNegative(b)) &&
+                      kind != AtomInfo::FloorMod);
   return make({kind, {}, 0, {a, b}, nonNegative, {}});
 }
 
@@ -394,7 +394,6 @@ Value Sizes::integer(ImplicitLocOpBuilder &b, const Expr &e, Type type) {
                                         /*isSigned=*/false,
                                         /*implicitTrunc=*/true)));
   Value v = index(b, e);
-  return type.isInteger(1)
-             ? Value(arith::IndexCastUIOp::create(b, type, v))
-             : Value(arith::IndexCastOp::create(b, type, v));
+  return type.isInteger(1) ? Value(arith::IndexCastUIOp::create(b, type, v))
+                           : Value(arith::IndexCastOp::create(b, type, v));
 }

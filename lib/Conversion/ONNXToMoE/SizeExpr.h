@@ -8,8 +8,8 @@
 //
 // Sizes, and the elements of tensors of sizes, are polynomials with integer
 // coefficients over atoms: the dimensions of the model's inputs and whatever
-// else an integer was computed from. The form is canonical, so equal polynomials
-// are equal sizes; arithmetic wraps like the i64 it stands for.
+// else an integer was computed from. The form is canonical, so equal
+// polynomials are equal sizes; arithmetic wraps like the i64 it stands for.
 //
 //===----------------------------------------------------------------------===//
 
@@ -64,8 +64,19 @@ public:
 
 /// An integer that is not a polynomial of others.
 struct AtomInfo {
-  enum Kind { Dim, Opaque, FloorDiv, TruncDiv, FloorMod, TruncMod, Min, Max,
-              Select, Equal, Less };
+  enum Kind {
+    Dim,
+    Opaque,
+    FloorDiv,
+    TruncDiv,
+    FloorMod,
+    TruncMod,
+    Min,
+    Max,
+    Select,
+    Equal,
+    Less
+  };
   Kind kind;
   /// Dim: the tensor of which the atom is dimension `dim`. Opaque: an integer.
   Value source;

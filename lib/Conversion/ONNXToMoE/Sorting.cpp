@@ -71,8 +71,7 @@ struct Order {
     using FP = arith::CmpFPredicate;
     x = toCompute(b, x);
     y = toCompute(b, y);
-    Value better =
-        arith::CmpFOp::create(b, largest ? FP::OGT : FP::OLT, x, y);
+    Value better = arith::CmpFOp::create(b, largest ? FP::OGT : FP::OLT, x, y);
     Value winner = largest ? x : y, loser = largest ? y : x;
     Value wins = arith::CmpFOp::create(b, FP::UNO, winner, winner);
     Value loses = arith::CmpFOp::create(b, FP::ORD, loser, loser);
@@ -89,41 +88,42 @@ static ValueRange selectRows(Lowering &l, Value x, Value rows, Value n, Value k,
       l.b, cast<TypedAttr>(l.b.getZeroAttr(
                cast<RankedTensorType>(x.getType()).getElementType())));
   Value none = intConstant(l.b, l.b.getIndexType(), -1);
-  return forLoop(l.b, rows, {values, indices}, [&](ElementBuilder &b, Value r,
-                                                   ValueRange out) {
-    ValueRange row = forLoop(
-        b, k, {out[0], out[1], first, none},
-        [&](ElementBuilder &b, Value j, ValueRange state) {
-          Value lastValue = state[2], last = state[3];
-          ValueRange best = forLoop(
-              b, n, {first, none},
-              [&](ElementBuilder &b, Value i,
-                  ValueRange top) -> SmallVector<Value> {
-                Value v = load(b, x, {r, i});
-                Value after = order.before(b, lastValue, v);
-                Value notBefore = arith::XOrIOp::create(
-                    b, order.before(b, v, lastValue),
-                    intConstant(b, b.getI1Type(), 1));
-                Value later = arith::AndIOp::create(
-                    b, notBefore, cmp(b, IP::sgt, i, last));
-                Value stands = arith::OrIOp::create(b, after, later);
-                Value open = arith::OrIOp::create(
-                    b, stands, cmp(b, IP::eq, last, none));
-                Value better = arith::OrIOp::create(
-                    b, order.before(b, v, top[0]),
-                    cmp(b, IP::eq, top[1], none));
-                Value take = arith::AndIOp::create(b, open, better);
-                return {arith::SelectOp::create(b, take, v, top[0]),
-                        arith::SelectOp::create(b, take, i, top[1])};
-              });
-          Value index =
-              arith::IndexCastOp::create(b, b.getI64Type(), best[1]);
-          return SmallVector<Value>{store(b, best[0], state[0], {r, j}),
-                                    store(b, index, state[1], {r, j}), best[0],
-                                    best[1]};
-        });
-    return SmallVector<Value>{row[0], row[1]};
-  });
+  return forLoop(
+      l.b, rows, {values, indices},
+      [&](ElementBuilder &b, Value r, ValueRange out) {
+        ValueRange row = forLoop(
+            b, k, {out[0], out[1], first, none},
+            [&](ElementBuilder &b, Value j, ValueRange state) {
+              Value lastValue = state[2], last = state[3];
+              ValueRange best = forLoop(
+                  b, n, {first, none},
+                  [&](ElementBuilder &b, Value i,
+                      ValueRange top) -> SmallVector<Value> {
+                    Value v = load(b, x, {r, i});
+                    Value after = order.before(b, lastValue, v);
+                    Value notBefore =
+                        arith::XOrIOp::create(b, order.before(b, v, lastValue),
+                                              intConstant(b, b.getI1Type(), 1));
+                    Value later = arith::AndIOp::create(
+                        b, notBefore, cmp(b, IP::sgt, i, last));
+                    Value stands = arith::OrIOp::create(b, after, later);
+                    Value open = arith::OrIOp::create(
+                        b, stands, cmp(b, IP::eq, last, none));
+                    Value better =
+                        arith::OrIOp::create(b, order.before(b, v, top[0]),
+                                             cmp(b, IP::eq, top[1], none));
+                    Value take = arith::AndIOp::create(b, open, better);
+                    return {arith::SelectOp::create(b, take, v, top[0]),
+                            arith::SelectOp::create(b, take, i, top[1])};
+                  });
+              Value index =
+                  arith::IndexCastOp::create(b, b.getI64Type(), best[1]);
+              return SmallVector<Value>{store(b, best[0], state[0], {r, j}),
+                                        store(b, index, state[1], {r, j}),
+                                        best[0], best[1]};
+            });
+        return SmallVector<Value>{row[0], row[1]};
+      });
 }
 
 /// For many results: a bottom-up merge sort of the indices, which is stable.
@@ -182,35 +182,34 @@ static ValueRange sortRows(Lowering &l, Value x, Value rows, Value n, Value k,
                                       arith::MinUIOp::create(b, i, last));
                     Value e = indexAt(b, s[0], from,
                                       arith::MinUIOp::create(b, j, last));
-                    Value right = order.before(b, load(b, x, {r, e}),
-                                               load(b, x, {r, a}));
+                    Value right =
+                        order.before(b, load(b, x, {r, e}), load(b, x, {r, a}));
                     Value hasRight = cmp(b, IP::ult, j, end);
                     right = arith::AndIOp::create(b, right, hasRight);
                     Value noLeft = cmp(b, IP::uge, i, middle);
                     Value takeRight = arith::OrIOp::create(b, right, noLeft);
                     Value taken = arith::SelectOp::create(b, takeRight, e, a);
-                    Value next = store(
-                        b, arith::IndexCastOp::create(b, i64, taken), s[0],
-                        {to, d});
+                    Value next =
+                        store(b, arith::IndexCastOp::create(b, i64, taken),
+                              s[0], {to, d});
                     Value i1 = arith::AddIOp::create(b, i, index(b, 1));
                     Value j1 = arith::AddIOp::create(b, j, index(b, 1));
-                    return {next,
-                            arith::SelectOp::create(b, takeRight, i, i1),
+                    return {next, arith::SelectOp::create(b, takeRight, i, i1),
                             arith::SelectOp::create(b, takeRight, j1, j)};
                   });
               return SmallVector<Value>{merged[0]};
             });
         Value row = arith::RemUIOp::create(b, passes, index(b, 2));
-        ValueRange written = forLoop(
-            b, k, {out[0], out[1]},
-            [&](ElementBuilder &b, Value j, ValueRange c) {
-              Value at = load(b, sorted[0], {row, j});
-              Value i =
-                  arith::IndexCastOp::create(b, b.getIndexType(), at);
-              return SmallVector<Value>{
-                  store(b, load(b, x, {r, i}), c[0], {r, j}),
-                  store(b, at, c[1], {r, j})};
-            });
+        ValueRange written =
+            forLoop(b, k, {out[0], out[1]},
+                    [&](ElementBuilder &b, Value j, ValueRange c) {
+                      Value at = load(b, sorted[0], {row, j});
+                      Value i =
+                          arith::IndexCastOp::create(b, b.getIndexType(), at);
+                      return SmallVector<Value>{
+                          store(b, load(b, x, {r, i}), c[0], {r, j}),
+                          store(b, at, c[1], {r, j})};
+                    });
         return SmallVector<Value>{written[0], written[1], sorted[0]};
       });
 }
@@ -250,14 +249,13 @@ static LogicalResult convertTopK(Lowering &l) {
   Tensor rows = l.reshape(moved, {rowCount, n});
   Dims outDims{rowCount, k};
   Type i64 = l.b.getI64Type();
-  Value values = l.empty(outDims, x->elementType), indices =
-                                                       l.empty(outDims, i64);
+  Value values = l.empty(outDims, x->elementType),
+        indices = l.empty(outDims, i64);
   Order order{l.node.getI64("largest", 1) != 0, x->isUnsigned()};
   constexpr int64_t kFew = 16;
   auto sort = kConstant && *kConstant <= kFew ? selectRows : sortRows;
-  ValueRange sorted =
-      sort(l, l.value(rows), l.index(rowCount), l.index(n), l.index(k), values,
-           indices, order);
+  ValueRange sorted = sort(l, l.value(rows), l.index(rowCount), l.index(n),
+                           l.index(k), values, indices, order);
   Dims movedDims = moved->dims;
   movedDims.back() = k;
   SmallVector<int64_t> back(rank);
@@ -292,8 +290,8 @@ static LogicalResult convertCumSum(Lowering &l) {
   Value source = l.value(l.reshape(x, flatDims));
   Type storage = Lowering::storageType(x->elementType);
   Type compute = Lowering::computeType(x->elementType);
-  Value zero = arith::ConstantOp::create(
-      l.b, cast<TypedAttr>(l.b.getZeroAttr(compute)));
+  Value zero =
+      arith::ConstantOp::create(l.b, cast<TypedAttr>(l.b.getZeroAttr(compute)));
   Value size = l.index(n), columns = l.index(inner);
   Value lastIndex = l.index(n - 1);
   Value result = forLoop(
@@ -301,24 +299,23 @@ static LogicalResult convertCumSum(Lowering &l) {
       [&](ElementBuilder &b, Value p, ValueRange c) {
         ValueRange column = forLoop(
             b, columns, {c[0]}, [&](ElementBuilder &b, Value q, ValueRange c) {
-              ValueRange line = forLoop(
-                  b, size, {c[0], zero},
-                  [&](ElementBuilder &b, Value i,
-                      ValueRange c) -> SmallVector<Value> {
-                    if (reverse)
-                      i = arith::SubIOp::create(b, lastIndex, i);
-                    Value v = toCompute(b, load(b, source, {p, i, q}));
-                    Value sum = addElements(b, c[1], v);
-                    Value out =
-                        fromCompute(b, exclusive ? c[1] : sum, storage);
-                    return {store(b, out, c[0], {p, i, q}), sum};
-                  });
+              ValueRange line =
+                  forLoop(b, size, {c[0], zero},
+                          [&](ElementBuilder &b, Value i,
+                              ValueRange c) -> SmallVector<Value> {
+                            if (reverse)
+                              i = arith::SubIOp::create(b, lastIndex, i);
+                            Value v = toCompute(b, load(b, source, {p, i, q}));
+                            Value sum = addElements(b, c[1], v);
+                            Value out =
+                                fromCompute(b, exclusive ? c[1] : sum, storage);
+                            return {store(b, out, c[0], {p, i, q}), sum};
+                          });
               return SmallVector<Value>{line[0]};
             });
         return SmallVector<Value>{column[0]};
       })[0];
-  return l.set(
-      l.reshape(l.tensor(result, x->elementType, flatDims), x->dims));
+  return l.set(l.reshape(l.tensor(result, x->elementType, flatDims), x->dims));
 }
 
 //===----------------------------------------------------------------------===//

@@ -18,7 +18,8 @@ using namespace mlir::moe::raise;
 using ElementBuilder = ImplicitLocOpBuilder;
 
 /// An operator that is defined on floats only.
-template <Value (*fn)(ElementBuilder &, Value)> LogicalResult onFloats(Lowering &l) {
+template <Value (*fn)(ElementBuilder &, Value)>
+LogicalResult onFloats(Lowering &l) {
   Tensor x = l.in(0);
   if (!x->isFloat())
     return l.error() << "expects floats, got " << x->elementType;
@@ -114,18 +115,20 @@ activation(Lowering &l, float alpha, StringRef second, float beta,
     return l.error() << "expects floats, got " << x->elementType;
   double a = l.node.getF32("alpha", alpha);
   double c = second.empty() ? 0.0 : l.node.getF32(second, beta);
-  return l.set(l.elementwise(
-      x, x->dims, x->elementType,
-      [&](ElementBuilder &b, ValueRange args) { return fn(b, args[0], a, c); }));
+  return l.set(l.elementwise(x, x->dims, x->elementType,
+                             [&](ElementBuilder &b, ValueRange args) {
+                               return fn(b, args[0], a, c);
+                             }));
 }
 
 static LogicalResult convertLeakyRelu(Lowering &l) {
-  return activation(l, 0.01f, "", 0, [](ElementBuilder &b, Value x, double a, double) {
-    Value scaled = arith::MulFOp::create(b, x, constantLike(b, x, a));
-    Value negative = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, x,
-                                           constantLike(b, x, 0.0));
-    return arith::SelectOp::create(b, negative, scaled, x).getResult();
-  });
+  return activation(
+      l, 0.01f, "", 0, [](ElementBuilder &b, Value x, double a, double) {
+        Value scaled = arith::MulFOp::create(b, x, constantLike(b, x, a));
+        Value negative = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, x,
+                                               constantLike(b, x, 0.0));
+        return arith::SelectOp::create(b, negative, scaled, x).getResult();
+      });
 }
 
 static Value scaledExpm1(ElementBuilder &b, Value x, double alpha) {
@@ -134,32 +137,34 @@ static Value scaledExpm1(ElementBuilder &b, Value x, double alpha) {
 }
 
 static LogicalResult convertElu(Lowering &l) {
-  return activation(l, 1.0f, "", 0, [](ElementBuilder &b, Value x, double a, double) {
-    return above(b, x, 0.0, x, scaledExpm1(b, x, a));
-  });
-}
-
-static LogicalResult convertSelu(Lowering &l) {
-  return activation(l, 1.67326319217681884765625f, "gamma",
-                    1.05070102214813232421875f,
-                    [](ElementBuilder &b, Value x, double a, double gamma) {
-                      Value v = above(b, x, 0.0, x, scaledExpm1(b, x, a));
-                      return arith::MulFOp::create(b, v,
-                                                   constantLike(b, x, gamma))
-                          .getResult();
+  return activation(l, 1.0f, "", 0,
+                    [](ElementBuilder &b, Value x, double a, double) {
+                      return above(b, x, 0.0, x, scaledExpm1(b, x, a));
                     });
 }
 
+static LogicalResult convertSelu(Lowering &l) {
+  return activation(
+      l, 1.67326319217681884765625f, "gamma", 1.05070102214813232421875f,
+      [](ElementBuilder &b, Value x, double a, double gamma) {
+        Value v = above(b, x, 0.0, x, scaledExpm1(b, x, a));
+        return arith::MulFOp::create(b, v, constantLike(b, x, gamma))
+            .getResult();
+      });
+}
+
 static LogicalResult convertCelu(Lowering &l) {
-  return activation(l, 1.0f, "", 0, [](ElementBuilder &b, Value x, double a, double) {
-    Value ratio = arith::DivFOp::create(b, x, constantLike(b, x, a));
-    return above(b, x, 0.0, x, scaledExpm1(b, ratio, a));
-  });
+  return activation(
+      l, 1.0f, "", 0, [](ElementBuilder &b, Value x, double a, double) {
+        Value ratio = arith::DivFOp::create(b, x, constantLike(b, x, a));
+        return above(b, x, 0.0, x, scaledExpm1(b, ratio, a));
+      });
 }
 
 static LogicalResult convertHardSigmoid(Lowering &l) {
   return activation(
-      l, 0.2f, "beta", 0.5f, [](ElementBuilder &b, Value x, double a, double beta) {
+      l, 0.2f, "beta", 0.5f,
+      [](ElementBuilder &b, Value x, double a, double beta) {
         Value v = arith::MulFOp::create(b, x, constantLike(b, x, a));
         v = arith::AddFOp::create(b, v, constantLike(b, x, beta));
         v = arith::MaximumFOp::create(b, v, constantLike(b, x, 0.0));
@@ -169,9 +174,10 @@ static LogicalResult convertHardSigmoid(Lowering &l) {
 }
 
 static LogicalResult convertThresholdedRelu(Lowering &l) {
-  return activation(l, 1.0f, "", 0, [](ElementBuilder &b, Value x, double a, double) {
-    return above(b, x, a, x, constantLike(b, x, 0.0));
-  });
+  return activation(l, 1.0f, "", 0,
+                    [](ElementBuilder &b, Value x, double a, double) {
+                      return above(b, x, a, x, constantLike(b, x, 0.0));
+                    });
 }
 
 /// x * sigmoid(alpha * x): Swish, and QuickGelu of com.microsoft.
@@ -245,8 +251,8 @@ static LogicalResult convertAbs(Lowering &l) {
 
 static LogicalResult convertRelu(Lowering &l) {
   return onNumbers(l, [](ElementBuilder &b, Value v, bool isUnsigned) -> Value {
-    Value zero =
-        arith::ConstantOp::create(b, cast<TypedAttr>(b.getZeroAttr(v.getType())));
+    Value zero = arith::ConstantOp::create(
+        b, cast<TypedAttr>(b.getZeroAttr(v.getType())));
     return maxElement(b, v, zero, isUnsigned);
   });
 }
@@ -266,15 +272,15 @@ static LogicalResult convertSign(Lowering &l) {
       Value rest = arith::SelectOp::create(b, negative, minusOne, v);
       return arith::SelectOp::create(b, positive, one, rest);
     }
-    auto greater = isUnsigned ? arith::CmpIPredicate::ugt
-                              : arith::CmpIPredicate::sgt;
+    auto greater =
+        isUnsigned ? arith::CmpIPredicate::ugt : arith::CmpIPredicate::sgt;
     Value positive = arith::CmpIOp::create(b, greater, v, zero);
     Value rest = zero;
     if (!isUnsigned) {
       Value negative =
           arith::CmpIOp::create(b, arith::CmpIPredicate::slt, v, zero);
-      rest = arith::SelectOp::create(b, negative, intConstant(b, type, -1),
-                                     zero);
+      rest =
+          arith::SelectOp::create(b, negative, intConstant(b, type, -1), zero);
     }
     return arith::SelectOp::create(b, positive, one, rest);
   });
@@ -297,13 +303,11 @@ static LogicalResult convertNot(Lowering &l) {
       inverted.push_back(Expr(1) - e);
     return l.set(l.tensor(x->elementType, x->dims, inverted));
   }
-  return l.set(l.elementwise(x, x->dims, x->elementType,
-                             [](ElementBuilder &b, ValueRange args) {
-                               Value ones =
-                                   intConstant(b, args[0].getType(), -1);
-                               return arith::XOrIOp::create(b, args[0], ones)
-                                   .getResult();
-                             }));
+  return l.set(l.elementwise(
+      x, x->dims, x->elementType, [](ElementBuilder &b, ValueRange args) {
+        Value ones = intConstant(b, args[0].getType(), -1);
+        return arith::XOrIOp::create(b, args[0], ones).getResult();
+      }));
 }
 
 static LogicalResult convertIsNaN(Lowering &l) {
@@ -327,8 +331,8 @@ static LogicalResult convertIsInf(Lowering &l) {
   return l.set(l.elementwise(
       x, x->dims, l.b.getI1Type(), [&](ElementBuilder &b, ValueRange args) {
         Value result = intConstant(b, b.getI1Type(), 0);
-        for (auto [wanted, value] : {std::pair(positive, INFINITY),
-                                     std::pair(negative, -INFINITY)}) {
+        for (auto [wanted, value] :
+             {std::pair(positive, INFINITY), std::pair(negative, -INFINITY)}) {
           if (!wanted)
             continue;
           Value is =

@@ -21,7 +21,8 @@ struct SupportedOperator {
   int64_t since, until;
 };
 
-/// All operators that `convert-onnx-to-moe` converts, sorted by domain and name.
+/// All operators that `convert-onnx-to-moe` converts, sorted by domain and
+/// name.
 SmallVector<SupportedOperator> supportedOperators();
 
 } // namespace mlir::moe

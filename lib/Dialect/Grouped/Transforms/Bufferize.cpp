@@ -38,6 +38,33 @@ static OneShotBufferizationOptions makeOptions() {
   return options;
 }
 
+/// A function returns contiguous buffers, but bufferization lets a slice pass
+/// for one when its type has a dynamic size: the strides that it writes as
+/// dynamic then would do for any layout. Copies such results.
+static void copyStridedResults(func::FuncOp function) {
+  function.walk([](func::ReturnOp op) {
+    OpBuilder b(op);
+    for (OpOperand &operand : op->getOpOperands()) {
+      auto cast = operand.get().getDefiningOp<memref::CastOp>();
+      if (!cast)
+        continue;
+      auto source = dyn_cast<MemRefType>(cast.getSource().getType());
+      auto result = dyn_cast<MemRefType>(cast.getType());
+      if (!source || !result || source.getLayout().isIdentity() ||
+          !result.getLayout().isIdentity())
+        continue;
+      SmallVector<Value> sizes;
+      for (int64_t i = 0; i < result.getRank(); ++i)
+        if (result.isDynamicDim(i))
+          sizes.push_back(
+              memref::DimOp::create(b, op.getLoc(), cast.getSource(), i));
+      Value copy = memref::AllocOp::create(b, op.getLoc(), result, sizes);
+      linalg::CopyOp::create(b, op.getLoc(), cast.getSource(), copy);
+      operand.set(copy);
+    }
+  });
+}
+
 namespace {
 struct Bufferize : grouped::impl::BufferizePassBase<Bufferize> {
   void runOnOperation() override {
@@ -56,6 +83,8 @@ struct Bufferize : grouped::impl::BufferizePassBase<Bufferize> {
     BufferizationState state;
     if (failed(runOneShotModuleBufferize(module, makeOptions(), state)))
       return signalPassFailure();
+    for (auto function : module.getOps<func::FuncOp>())
+      copyStridedResults(function);
     for (auto function : module.getOps<func::FuncOp>())
       for (unsigned i = 0; i < function.getNumArguments(); ++i)
         function.removeArgAttr(i, BufferizationDialect::kWritableAttrName);
