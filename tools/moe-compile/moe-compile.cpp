@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "moe/Conversion/ONNXToMoE/Operators.h"
 #include "moe/Driver/Driver.h"
 
 #include "moe/Driver/ModelInfo.h"
@@ -80,6 +81,19 @@ static cl::opt<bool> timing("time", cl::cat(category),
 static cl::opt<bool>
     remarks("remarks", cl::cat(category),
             cl::desc("Print remarks, such as why a layer was not recognized"));
+
+static cl::opt<bool> listOperators(
+    "list-operators", cl::cat(category), cl::ValueDisallowed,
+    cl::desc("Print the ONNX operators that can be compiled, with the operator "
+             "set versions, and exit"),
+    // While options are parsed, since no model need be given.
+    cl::callback([](const bool &) {
+      for (const SupportedOperator &op : supportedOperators())
+        llvm::outs() << (op.domain.empty() ? "ai.onnx" : op.domain) << ' '
+                     << op.name << ' ' << op.since << '-' << op.until << '\n';
+      llvm::outs().flush();
+      std::exit(0);
+    }));
 
 int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);

@@ -161,7 +161,6 @@ template <bool isMax> static LogicalResult convertExtreme(Lowering &l) {
 
 /// An integer division by zero must not reach the processor, which traps.
 static void checkDivisor(Lowering &l, Tensor divisor) {
-  StringRef message = "expects no integer division by 0";
   ImplicitLocOpBuilder &b = l.b;
   if (divisor->elements) {
     for (const Expr &e : *divisor->elements) {
@@ -169,7 +168,7 @@ static void checkDivisor(Lowering &l, Tensor divisor) {
         continue;
       Value found = l.index(e), zero = l.index(0);
       l.check(arith::CmpIOp::create(b, arith::CmpIPredicate::ne, found, zero),
-              found, zero, message);
+              found, zero, "expects no integer division by {found}");
     }
     return;
   }
@@ -192,7 +191,8 @@ static void checkDivisor(Lowering &l, Tensor divisor) {
   Value count = tensor::ExtractOp::create(b, zeros, ValueRange());
   Value none = intConstant(b, i64, 0);
   l.check(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, count, none),
-          count, none, message);
+          count, none,
+          "expects no integer division by {limit}, got {found} of them");
 }
 
 /// `divide` with the one overflow of two's complement made to wrap.

@@ -136,7 +136,7 @@ static FailureOr<Tensor> integerRange(Lowering &l) {
   } else {
     Value found = l.index(delta), zero = l.index(0);
     l.check(arith::CmpIOp::create(l.b, arith::CmpIPredicate::ne, found, zero),
-            found, zero, "expects delta not to be 0");
+            found, zero, "expects a delta other than {limit}, got {found}");
     length = l.sizes.max(l.sizes.ceilDiv(limit - start, delta), 0);
   }
   Type type = l.in(0)->elementType;
@@ -176,7 +176,8 @@ static FailureOr<Tensor> floatRange(Lowering &l) {
   count = arith::MaxSIOp::create(b, count, intConstant(b, b.getI64Type(), 0));
   Value limit = intConstant(b, b.getI64Type(), int64_t(1) << 40);
   l.check(arith::CmpIOp::create(b, arith::CmpIPredicate::slt, count, limit),
-          count, limit, "expects a range of finite length");
+          count, limit,
+          "expects a range of less than {limit} elements, got {found}");
   Expr length = l.sizes.opaque(count, /*nonNegative=*/true);
   return l.generate(
       {length}, type, [&](ImplicitLocOpBuilder &b, ValueRange at) {
@@ -199,7 +200,7 @@ static LogicalResult convertConstantOfShape(Lowering &l) {
   if (failed(dims))
     return failure();
   for (const Expr &d : *dims)
-    l.checkLessOrEqual(0, d, "expects no negative size");
+    l.checkLessOrEqual(0, d, "expects no negative size, got {limit}");
   Type type = l.b.getF32Type();
   TypedAttr element = l.b.getZeroAttr(type);
   if (auto value = dyn_cast_or_null<DenseElementsAttr>(

@@ -246,8 +246,9 @@ static LogicalResult convertGatherElements(Lowering &l) {
     return failure();
   for (int64_t i = 0; i < data->rank(); ++i)
     if (i != *axis)
-      l.checkLessOrEqual(indices->dims[i], data->dims[i],
-                         "expects indices inside the data");
+      l.checkLessOrEqual(
+          indices->dims[i], data->dims[i],
+          "expects at most {limit} indices beside the axis, got {found}");
   if (failed(l.checkIndices(indices, data->dims[*axis])))
     return failure();
   Value source = l.value(data), n = l.index(data->dims[*axis]);
@@ -272,8 +273,9 @@ static LogicalResult convertGatherND(Lowering &l) {
                      << " in batch_dims and the last axis of indices, got "
                      << batch << " and " << k;
   for (int64_t i = 0; i < batch; ++i)
-    l.checkEqual(indices->dims[i], data->dims[i],
-                 "expects batch dimensions that agree");
+    l.checkEqual(
+        indices->dims[i], data->dims[i],
+        "expects batch dimensions that agree, got {found} and {limit}");
   Dims dims(indices->dims.begin(), indices->dims.end() - 1);
   dims.append(data->dims.begin() + batch + k, data->dims.end());
 
@@ -326,7 +328,8 @@ static LogicalResult convertOneHot(Lowering &l) {
     return l.error() << "expects a scalar depth and two values";
   if (!indices->isInteger())
     return l.error() << "expects integer indices, got " << indices->elementType;
-  l.checkLessOrEqual(1, depth->front(), "expects a positive depth");
+  l.checkLessOrEqual(1, depth->front(),
+                     "expects a positive depth, got {limit}");
   int64_t rank = indices->rank() + 1;
   FailureOr<int64_t> axis = l.axis(l.node.getI64("axis", -1), rank);
   if (failed(axis))
@@ -445,7 +448,7 @@ static LogicalResult padConstant(Lowering &l, Tensor x, const Dims &before,
     to.push_back(l.sizes.max(before[i], 0));
     kept.push_back(x->dims[i] - cutBefore - cutAfter);
     l.checkLessOrEqual(0, kept.back(),
-                       "expects negative pads inside the input");
+                       "expects negative pads to leave a size, got {limit}");
   }
   Tensor inner = l.slice(x, from, kept);
   SmallVector<OpFoldResult> ones(x->rank(), b.getIndexAttr(1));
@@ -491,7 +494,7 @@ static LogicalResult convertPad(Lowering &l) {
     return failure();
   for (int64_t i = 0; i < x->rank(); ++i) {
     dims.push_back(x->dims[i] + before[i] + after[i]);
-    l.checkLessOrEqual(0, dims.back(), "expects no negative size");
+    l.checkLessOrEqual(0, dims.back(), "expects no negative size, got {limit}");
   }
   StringRef mode = l.node.getString("mode", "constant");
   if (mode == "constant")
@@ -501,7 +504,9 @@ static LogicalResult convertPad(Lowering &l) {
   SmallVector<Value> shift, sizes;
   for (int64_t i = 0; i < x->rank(); ++i) {
     if (dims[i] != x->dims[i])
-      l.checkLessOrEqual(1, x->dims[i], "expects elements to pad with");
+      l.checkLessOrEqual(
+          1, x->dims[i],
+          "expects at least {found} element to pad with, got {limit}");
     shift.push_back(l.index(before[i]));
     sizes.push_back(l.index(x->dims[i]));
   }

@@ -275,27 +275,31 @@ void Lowering::checkLessOrEqual(const Expr &found, const Expr &limit,
 
 LogicalResult Lowering::checkSameSize(const Dims &from, const Dims &to) {
   Expr have = product(from), want = product(to);
-  StringRef message = "expects a shape with as many elements as the input";
   if (have.constant() && want.constant() && have != want)
-    return error() << message << ", got " << *want.constant() << " for "
-                   << *have.constant();
-  checkEqual(want, have, message);
+    return error() << "expects a shape of " << *have.constant()
+                   << " elements, got " << *want.constant();
+  checkEqual(want, have, "expects a shape of {limit} elements, got {found}");
   return success();
 }
 
 LogicalResult Lowering::checkIndices(Tensor indices, const Expr &size) {
-  StringRef message = "expects every index to lie inside the axis";
+  StringRef message =
+      "expects every index to lie in an axis of size {limit}, got {found}";
   if (indices->elements) {
     for (const Expr &e : *indices->elements) {
       if (sizes.isNonNegative(e) && sizes.isLessOrEqual(e + 1, size))
         continue;
       std::optional<int64_t> at = e.constant(), n = size.constant();
       if (at && n && (*at < -*n || *at >= *n))
-        return error() << message.str() << " of size " << *n << ", got " << *at;
+        return error() << "expects every index to lie in an axis of size " << *n
+                       << ", got " << *at;
       if (at && *at < 0 && sizes.isLessOrEqual(Expr() - e, size))
         continue;
-      checkLessOrEqual(e + 1, size, message);
-      checkLessOrEqual(Expr() - size, e, message);
+      using P = arith::CmpIPredicate;
+      Value i = index(e), end = index(size), least = index(Expr() - size);
+      Value highOk = arith::CmpIOp::create(b, P::slt, i, end);
+      Value lowOk = arith::CmpIOp::create(b, P::sge, i, least);
+      check(arith::AndIOp::create(b, highOk, lowOk), i, end, message);
     }
     return success();
   }

@@ -103,7 +103,7 @@ FailureOr<Dims> Lowering::broadcast(ArrayRef<Tensor> operands) {
           arith::CmpIOp::create(b, arith::CmpIPredicate::eq, dim, full);
       Value unit = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, dim, one);
       check(arith::OrIOp::create(b, same, unit), dim, full,
-            "expects shapes that broadcast");
+            "expects shapes that broadcast, got sizes {found} and {limit}");
     }
   }
   return result;

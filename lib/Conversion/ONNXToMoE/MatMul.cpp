@@ -27,7 +27,8 @@ static LogicalResult checkInner(Lowering &l, const Expr &a, const Expr &b) {
   if (a.constant() && b.constant() && a != b)
     return l.error() << "expects inner dimensions that agree, got "
                      << *a.constant() << " and " << *b.constant();
-  l.checkEqual(a, b, "expects inner dimensions that agree");
+  l.checkEqual(a, b,
+               "expects inner dimensions that agree, got {found} and {limit}");
   return success();
 }
 

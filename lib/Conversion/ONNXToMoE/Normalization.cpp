@@ -233,7 +233,7 @@ template <bool centers> static LogicalResult convertSkipNorm(Lowering &l) {
                              });
   auto results =
       normalize(l, sum, gamma, beta, x->rank() - 1,
-                l.node.getF32("epsilon", 1e-5f), centers, x->elementType);
+                l.node.getF32("epsilon", 1e-12f), centers, x->elementType);
   if (failed(results) || failed(l.set(0, (*results)[0])) ||
       failed(setStatistic(l, 1, (*results)[1], x->rank())) ||
       failed(setStatistic(l, 2, (*results)[2], x->rank())))

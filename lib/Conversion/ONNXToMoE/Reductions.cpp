@@ -278,7 +278,9 @@ template <bool isMax> static LogicalResult convertArg(Lowering &l) {
     return failure();
   bool last = l.node.getI64("select_last_index", 0) != 0;
   bool isUnsigned = x->isUnsigned();
-  l.checkLessOrEqual(1, x->dims[*axis], "expects elements along the axis");
+  l.checkLessOrEqual(
+      1, x->dims[*axis],
+      "expects at least {found} element along the axis, got {limit}");
   SmallVector<bool> reduced(x->rank(), false);
   reduced[*axis] = true;
   Type compute = Lowering::computeType(x->elementType);

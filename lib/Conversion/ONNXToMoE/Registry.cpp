@@ -107,9 +107,15 @@ SmallVector<const Converter *> Registry::list() const {
 //===----------------------------------------------------------------------===//
 
 SmallVector<SupportedOperator> moe::supportedOperators() {
-  SmallVector<SupportedOperator> operators;
+  // The one operator that a recogniser takes, and that has no other meaning.
+  SmallVector<SupportedOperator> operators{{"com.microsoft", "MoE", 1, 1}};
   for (const Converter *entry : Registry::get().list())
     operators.push_back(
         {entry->domain, entry->name, entry->since, entry->until});
+  llvm::sort(operators,
+             [](const SupportedOperator &a, const SupportedOperator &b) {
+               return std::tie(a.domain, a.name, a.since) <
+                      std::tie(b.domain, b.name, b.since);
+             });
   return operators;
 }

@@ -43,7 +43,7 @@ static FailureOr<Dims> resolveShape(Lowering &l, const Dims &from,
     return dims;
   if (count.constant().value_or(1) > 1)
     return l.error() << "expects one -1 in the shape";
-  l.checkLessOrEqual(count, 1, "expects one -1 in the shape");
+  l.checkLessOrEqual(count, 1, "expects one -1 in the shape, got {found}");
   Expr total = product(from), known = product(dims);
   // The check of the number of elements finds a remainder.
   std::optional<Expr> exact = total.exactQuotient(known);
@@ -71,7 +71,7 @@ static LogicalResult convertReshape(Lowering &l) {
   if (failed(dims))
     return failure();
   for (const Expr &d : *dims)
-    l.checkLessOrEqual(0, d, "expects no negative size");
+    l.checkLessOrEqual(0, d, "expects no negative size, got {limit}");
   if (failed(l.checkSameSize(x->dims, *dims)))
     return failure();
   return l.set(l.reshape(x, *dims));
@@ -105,7 +105,8 @@ static LogicalResult convertSqueeze(Lowering &l) {
       if (auto size = x->dims[axis].constant(); size && *size != 1)
         return l.error() << "expects size 1 along axis " << axis << ", got "
                          << *size;
-      l.checkEqual(x->dims[axis], 1, "expects size 1 along a squeezed axis");
+      l.checkEqual(x->dims[axis], 1,
+                   "expects size {limit} along a squeezed axis, got {found}");
     }
   } else {
     for (int64_t i = 0; i < x->rank(); ++i) {

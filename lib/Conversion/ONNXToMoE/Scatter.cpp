@@ -84,10 +84,12 @@ static LogicalResult convertScatterElements(Lowering &l) {
     return failure();
   for (int64_t i = 0; i < rank; ++i) {
     l.checkEqual(updates->dims[i], indices->dims[i],
-                 "expects updates of the shape of the indices");
+                 "expects updates of the shape of the indices, got size "
+                 "{found} for {limit}");
     if (i != *axis)
-      l.checkLessOrEqual(indices->dims[i], data->dims[i],
-                         "expects indices inside the data");
+      l.checkLessOrEqual(
+          indices->dims[i], data->dims[i],
+          "expects at most {limit} indices beside the axis, got {found}");
   }
   if (failed(l.checkIndices(indices, data->dims[*axis])))
     return failure();
@@ -119,7 +121,9 @@ static LogicalResult convertScatterND(Lowering &l) {
   Dims expected(indices->dims.begin(), indices->dims.end() - 1);
   expected.append(data->dims.begin() + k, data->dims.end());
   for (auto [have, want] : llvm::zip_equal(updates->dims, expected))
-    l.checkEqual(have, want, "expects updates of the shape of the slices");
+    l.checkEqual(have, want,
+                 "expects updates of the shape of the slices, got size {found} "
+                 "for {limit}");
   SmallVector<Value> sizes;
   for (int64_t j = 0; j < k; ++j) {
     Dims offsets(q, Expr(0)), one = indices->dims;

@@ -56,7 +56,7 @@ static LogicalResult convertExpand(Lowering &l) {
   if (failed(shape))
     return failure();
   for (const Expr &d : *shape)
-    l.checkLessOrEqual(0, d, "expects no negative size");
+    l.checkLessOrEqual(0, d, "expects no negative size, got {limit}");
   TensorInfo target;
   target.dims = *shape;
   FailureOr<Dims> dims = l.broadcast({x, &target});
@@ -84,7 +84,7 @@ static LogicalResult convertTile(Lowering &l) {
   // [d0, d1] -> [1, d0, 1, d1] -> [r0, d0, r1, d1] -> [r0 * d0, r1 * d1]
   Dims split, repeated, merged;
   for (auto [r, d] : llvm::zip_equal(*repeats, x->dims)) {
-    l.checkLessOrEqual(0, r, "expects no negative repeat");
+    l.checkLessOrEqual(0, r, "expects no negative repeat, got {limit}");
     if (!r.is(1)) {
       split.push_back(1);
       repeated.push_back(r);
@@ -166,8 +166,9 @@ static LogicalResult convertConcat(Lowering &l) {
         return l.error() << "expects sizes that agree beside the axis, got "
                          << *t->dims[i].constant() << " and "
                          << *cast[i].constant();
-      l.checkEqual(t->dims[i], cast[i],
-                   "expects sizes that agree beside the axis");
+      l.checkEqual(
+          t->dims[i], cast[i],
+          "expects sizes that agree beside the axis, got {found} and {limit}");
     }
     if (!cast[*axis].is(0))
       values.push_back(l.cast(l.value(t), cast));
@@ -216,14 +217,16 @@ static LogicalResult convertSplit(Lowering &l) {
   for (const Expr &s : *sizes) {
     if (s.constant() && *s.constant() < 0)
       return l.error() << "expects no negative size, got " << *s.constant();
-    l.checkLessOrEqual(0, s, "expects no negative size");
+    l.checkLessOrEqual(0, s, "expects no negative size, got {limit}");
     total = total + s;
   }
   if (total.constant() && x->dims[*axis].constant() && total != x->dims[*axis])
     return l.error() << "expects sizes that sum to the axis, got "
                      << *total.constant() << " and "
                      << *x->dims[*axis].constant();
-  l.checkEqual(total, x->dims[*axis], "expects sizes that sum to the axis");
+  l.checkEqual(
+      total, x->dims[*axis],
+      "expects sizes that sum to {limit}, the size of the axis, got {found}");
   Dims offsets(x->rank(), Expr(0)), dims = x->dims;
   for (unsigned i = 0; i < l.node.getOutputs().size(); ++i) {
     dims[*axis] = (*sizes)[i];

@@ -235,8 +235,10 @@ static LogicalResult convertTopK(Lowering &l) {
   if (kConstant && (*kConstant < 0 || (nConstant && *kConstant > *nConstant)))
     return l.error() << "expects k to lie in [0, size of the axis], got "
                      << *kConstant;
-  l.checkLessOrEqual(0, k, "expects k to be at least 0");
-  l.checkLessOrEqual(k, n, "expects k to be at most the size of the axis");
+  l.checkLessOrEqual(0, k, "expects k to be at least {found}, got {limit}");
+  l.checkLessOrEqual(
+      k, n,
+      "expects k to be at most {limit}, the size of the axis, got {found}");
 
   // Rows of elements: the axis last, all others merged.
   SmallVector<int64_t> last;

@@ -1,0 +1,56 @@
+// RUN: moe-opt %s --convert-onnx-to-moe --canonicalize --cse | FileCheck %s
+
+// A weight is turned to [1, N, K] by another symbol over its bytes.
+// CHECK-DAG: moe.weight @w {file = "m", length = 2048 : i64, offset = 64 : i64} : tensor<16x32xf32>
+// CHECK-DAG: moe.weight @w__view {file = "m", length = 2048 : i64, offset = 64 : i64, strides = array<i64: {{[0-9]+}}, 1, 32>} : tensor<1x32x16xf32>
+// CHECK-DAG: moe.weight @[[SAME:w__view_[0-9]+]] {file = "m", length = 2048 : i64, offset = 64 : i64} : tensor<1x16x32xf32>
+// CHECK-DAG: moe.weight @[[HALF:w__view_[0-9]+]] {file = "m", length = 1984 : i64, offset = 128 : i64, strides = array<i64: {{[0-9]+}}, 1, 32>} : tensor<1x16x16xf32>
+moe.weight @w {file = "m", offset = 64 : i64, length = 2048 : i64} : tensor<16x32xf32>
+
+// CHECK-LABEL: func.func @matmul
+// CHECK: %[[W:.*]] = moe.get_weight @w__view : tensor<1x32x16xf32>
+// CHECK: %[[ROWS:.*]] = tensor.collapse_shape %{{.*}} {{\[\[}}0, 1], [2]]
+// CHECK: %[[T:.*]] = arith.muli
+// CHECK: %[[N:.*]] = arith.index_cast %[[T]] : index to i64
+// CHECK: %[[G:.*]] = tensor.from_elements %[[N]] : tensor<1xi64>
+// CHECK: %[[Y:.*]] = moe.grouped_matmul %[[ROWS]], %[[G]] weights(%[[W]])
+// CHECK: tensor.expand_shape %[[Y]] {{\[\[}}0, 1], [2]]
+func.func @matmul(%x: tensor<?x?x16xf32>) -> tensor<*xf32> {
+  %w = moe.get_weight @w : tensor<16x32xf32>
+  %0 = onnx.node "MatMul"(%x, %w) opset 13 : (tensor<?x?x16xf32>, tensor<16x32xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// CHECK-LABEL: func.func @gemm
+// CHECK: moe.get_weight @[[SAME]] : tensor<1x16x32xf32>
+// CHECK: %[[B:.*]] = tensor.expand_shape %{{.*}} : tensor<16xf32> into tensor<1x16xf32>
+// CHECK: moe.grouped_matmul %{{.*}} biases(%[[B]] : tensor<1x16xf32>)
+// CHECK-NOT: linalg.generic
+// CHECK: return
+func.func @gemm(%x: tensor<?x32xf32>, %b: tensor<16xf32>) -> tensor<*xf32> {
+  %w = moe.get_weight @w : tensor<16x32xf32>
+  %0 = onnx.node "Gemm"(%x, %w, %b) {transB = 1 : i64} opset 13 : (tensor<?x32xf32>, tensor<16x32xf32>, tensor<16xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// CHECK-LABEL: func.func @half
+// CHECK: moe.get_weight @[[HALF]] : tensor<1x16x16xf32>
+func.func @half(%x: tensor<?x16xf32>) -> tensor<*xf32> {
+  %w = moe.get_weight @w : tensor<16x32xf32>
+  %s = onnx.constant dense<16> : tensor<2xi64>
+  %h:2 = onnx.node "Split"(%w, %s) {axis = 1 : i64} opset 13 : (tensor<16x32xf32>, tensor<2xi64>) -> (tensor<*xf32>, tensor<*xf32>)
+  %0 = onnx.node "MatMul"(%x, %h#1) opset 13 : (tensor<?x16xf32>, tensor<*xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// One contraction; n is the innermost loop, and a broadcast batch stays a map.
+// CHECK-LABEL: func.func @batch
+// CHECK: linalg.generic {indexing_maps = [{{.*}}], iterator_types = ["parallel", "parallel", "reduction", "parallel"]}
+// CHECK-SAME: ins(%{{.*}}, %{{.*}} : tensor<?x?x8xf16>, tensor<1x8x?xf16>) outs(%{{.*}} : tensor<?x?x?xf32>)
+// CHECK: %[[P:.*]] = arith.mulf %{{.*}} : f32
+// CHECK: arith.addf %{{.*}}, %[[P]] : f32
+// CHECK: arith.truncf %{{.*}} : f32 to f16
+func.func @batch(%x: tensor<?x?x8xf16>, %y: tensor<1x8x?xf16>) -> tensor<*xf16> {
+  %0 = onnx.node "MatMul"(%x, %y) opset 13 : (tensor<?x?x8xf16>, tensor<1x8x?xf16>) -> tensor<*xf16>
+  return %0 : tensor<*xf16>
+}
