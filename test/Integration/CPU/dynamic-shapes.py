@@ -333,6 +333,27 @@ def check(folder, name, build, sizes, opset=20):
     print("%s: %d outputs at %d sizes" % (name, len(m.outputs), len(sizes)))
 
 
+def main(folder):
+    odd = dict(n=3, m=5, k=4)
+    unit = dict(n=1, m=1, k=1)
+    check(folder, "elementwise", elementwise, [odd, unit, dict(n=0, m=5), dict(n=2, m=37)])
+    # CHECK: elementwise: {{[0-9]+}} outputs at 4 sizes
+    pqr = [(3, 3, 3), (1, 3, 3), (3, 1, 1), (1, 1, 1), (1, 3, 1)]
+    check(folder, "decided", decided_at_run_time, [dict(n=2, m=5, p=p, q=q, r=r) for p, q, r in pqr])
+    # CHECK: decided: {{[0-9]+}} outputs at 5 sizes
+    check(folder, "shapes", shapes, [odd, unit, dict(n=4, m=4, k=2), dict(n=2, m=7, k=0)])
+    # CHECK: shapes: {{[0-9]+}} outputs at 4 sizes
+    check(folder, "indexing", indexing, [dict(odd, v=7), dict(unit, v=1), dict(n=0, m=3, k=2, v=4), dict(n=2, m=6, k=3, v=33)])
+    # CHECK: indexing: {{[0-9]+}} outputs at 4 sizes
+    check(folder, "reductions", reductions, [odd, unit, dict(n=2, m=33)])
+    # CHECK: reductions: {{[0-9]+}} outputs at 3 sizes
+    check(folder, "products", products, [odd, unit, dict(n=2, m=33, k=18), dict(n=1, m=3, k=0)])
+    # CHECK: products: {{[0-9]+}} outputs at 4 sizes
+    check(folder, "softmax11", axis_is_last, [odd, unit], opset=12)
+    # CHECK: softmax11: {{[0-9]+}} outputs at 2 sizes
+    refuse(folder)
+
+
 def refuse(folder):
     """What only a run can find wrong ends it with the node and the reason."""
     m = Model(20)
@@ -374,27 +395,6 @@ def refuse(folder):
     run(dict(good, n=4, p=4, m=1))
     # CHECK: 2 {{.*}}(ScatterND): expects every index to lie in an axis of size 6, got 6
     run(good, i5=6)
-
-
-def main(folder):
-    odd = dict(n=3, m=5, k=4)
-    unit = dict(n=1, m=1, k=1)
-    check(folder, "elementwise", elementwise, [odd, unit, dict(n=0, m=5), dict(n=2, m=37)])
-    # CHECK: elementwise: {{[0-9]+}} outputs at 4 sizes
-    pqr = [(3, 3, 3), (1, 3, 3), (3, 1, 1), (1, 1, 1), (1, 3, 1)]
-    check(folder, "decided", decided_at_run_time, [dict(n=2, m=5, p=p, q=q, r=r) for p, q, r in pqr])
-    # CHECK: decided: {{[0-9]+}} outputs at 5 sizes
-    check(folder, "shapes", shapes, [odd, unit, dict(n=4, m=4, k=2), dict(n=2, m=7, k=0)])
-    # CHECK: shapes: {{[0-9]+}} outputs at 4 sizes
-    check(folder, "indexing", indexing, [dict(odd, v=7), dict(unit, v=1), dict(n=0, m=3, k=2, v=4), dict(n=2, m=6, k=3, v=33)])
-    # CHECK: indexing: {{[0-9]+}} outputs at 4 sizes
-    check(folder, "reductions", reductions, [odd, unit, dict(n=2, m=33)])
-    # CHECK: reductions: {{[0-9]+}} outputs at 3 sizes
-    check(folder, "products", products, [odd, unit, dict(n=2, m=33, k=18), dict(n=1, m=3, k=0)])
-    # CHECK: products: {{[0-9]+}} outputs at 4 sizes
-    check(folder, "softmax11", axis_is_last, [odd, unit], opset=12)
-    # CHECK: softmax11: {{[0-9]+}} outputs at 2 sizes
-    refuse(folder)
 
 
 if __name__ == "__main__":

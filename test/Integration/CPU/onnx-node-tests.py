@@ -124,6 +124,6 @@ def main(folder):
         sys.exit("\n".join(wrong))
 
 
-# CHECK: {{[0-9]{4}}} passed, 0 failed
+# CHECK: {{1[0-9][0-9][0-9]}} passed, 0 failed
 if __name__ == "__main__":
     main(sys.argv[1])
