@@ -182,19 +182,24 @@ class Benchmark:
             self.say(f"{contestant}: {failure}")
 
     def round(self, tokens, contestants):
-        for what in ("fma", "read"):
-            self.limits.setdefault((tokens, what), []).extend(
-                self.workers["limits"].ask(what, self.args.seconds)["rates"]
-            )
         path = self.inputs[tokens]["path"]
+        limits = {"fma": [], "read": []}
+
+        def probe():
+            for what, rates in limits.items():
+                rates.extend(self.workers["limits"].ask(what, self.args.seconds / 2)["rates"])
 
         def one(contestant):
             reply = self.workers[contestant].ask("time", path, tokens, self.args.runs, self.args.seconds)
             self.times.setdefault((contestant, tokens), []).append(reply["times"])
 
+        probe()
         for contestant in contestants:
             if self.runs(contestant, tokens):
                 self.guarded(contestant, lambda: one(contestant))
+        probe()
+        for what, rates in limits.items():
+            self.limits.setdefault((tokens, what), []).append(statistics.median(rates))
 
     def run(self):
         args = self.args
@@ -238,6 +243,20 @@ class Benchmark:
         pairs = zip(self.times[contestant, tokens], self.times[other, tokens])
         return statistics.median(statistics.median(theirs) / statistics.median(ours) for ours, theirs in pairs)
 
+    def bounds(self, tokens, fma, read):
+        """Milliseconds that operations and weight bytes take at these rates."""
+        info = self.inputs[tokens]
+        touched = info["experts"] * self.shape.expert_bytes + self.shape.router_bytes
+        return self.shape.flops(tokens) / fma * 1e-6, touched / read * 1e-6
+
+    def bound_share(self, contestant, tokens):
+        """The median of the rounds' own shares: the machine's limits move with its other tenants."""
+        limits = zip(self.limits[tokens, "fma"], self.limits[tokens, "read"])
+        return statistics.median(
+            max(self.bounds(tokens, fma, read)) / statistics.median(times)
+            for (fma, read), times in zip(limits, self.times[contestant, tokens])
+        )
+
     def results(self):
         cells = []
         for tokens in self.args.tokens:
@@ -246,7 +265,7 @@ class Benchmark:
             used = self.inputs[tokens]["experts"]
             touched = used * self.shape.expert_bytes + self.shape.router_bytes
             flops = self.shape.flops(tokens)
-            fma_ms, read_ms = flops / fma * 1e-6, touched / read * 1e-6
+            fma_ms, read_ms = self.bounds(tokens, fma, read)
             best = self.best_peer(tokens)
             cell = {
                 "tokens": tokens,
@@ -270,7 +289,7 @@ class Benchmark:
                     "runs": sum(map(len, self.times[c, tokens])),
                     "gflops": flops / median * 1e-6,
                     "gbps": touched / median * 1e-6,
-                    "bound_share": cell["bound_ms"] / median,
+                    "bound_share": self.bound_share(c, tokens),
                 }
                 if best and CONTESTANTS[c][1] == "moe":
                     cell["contestants"][c]["speedup"] = self.ratio(c, best, tokens)
