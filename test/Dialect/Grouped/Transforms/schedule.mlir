@@ -12,8 +12,8 @@
 // RUN: moe-compile %s --compile-from=group --compile-to=schedule --target-cpu=znver4 --target-features=-avx512f | FileCheck %s --check-prefix=V256
 // RUN: moe-compile %s --compile-from=group --compile-to=schedule --target=aarch64-linux-gnu --target-cpu=neoverse-n1 | FileCheck %s --check-prefix=NEON
 
-// V256: grouped.matmul {{.*}} {schedule = {accumulators = 12 : i64, k_block = 512 : i64, panel_block = 32 : i64, row_block = 96 : i64, tile_panels = 1 : i64, tile_rows = 6 : i64, vectors_per_panel = 2 : i64}}
-// V512: grouped.matmul {{.*}} {schedule = {accumulators = 24 : i64, k_block = 512 : i64, panel_block = 32 : i64, row_block = 96 : i64, tile_panels = 2 : i64, tile_rows = 12 : i64, vectors_per_panel = 1 : i64}}
+// V256: grouped.matmul {{.*}} {schedule = {accumulators = 12 : i64, k_block = 256 : i64, panel_block = 16 : i64, row_block = 126 : i64, tile_panels = 1 : i64, tile_rows = 6 : i64, vectors_per_panel = 2 : i64}}
+// V512: grouped.matmul {{.*}} {schedule = {accumulators = 24 : i64, k_block = 256 : i64, panel_block = 16 : i64, row_block = 120 : i64, tile_panels = 2 : i64, tile_rows = 12 : i64, vectors_per_panel = 1 : i64}}
 // V128: grouped.matmul {{.*}} {schedule = {accumulators = 10 : i64, {{.*}} tile_panels = 1 : i64, tile_rows = 2 : i64, vectors_per_panel = 4 : i64}}
 // NEON: grouped.matmul {{.*}} {schedule = {accumulators = 24 : i64, {{.*}} tile_panels = 1 : i64, tile_rows = 6 : i64, vectors_per_panel = 4 : i64}}
 // CACHE: grouped.matmul {{.*}} {schedule = {{{.*}} k_block = 512 : i64, {{.*}} row_block = 336 : i64
