@@ -13,10 +13,13 @@
 //   vectors and two more registers (broadcast, product) stay free of
 //   accumulators. 16 registers: 6 rows by 2 vectors of 8 f32, or 2 by 4 of 4;
 //   32: 12 by 2 of 16.
-// - k_block: a panel block (k_block rows of 64 bytes) is read once per row tile
-//   and should stay in half the first-level cache.
+// - k_block: a panel's block (k_block rows of 64 bytes) is read once per row
+//   tile, as a stream that is easily prefetched: it may fill the first-level
+//   cache. Shorter blocks load and store the accumulators more often, which
+//   costs more than reading some of the panel from the second level.
 // - row_block and panel_block: the task's rows and its accumulators (both f32)
-//   should stay in half the second-level cache while panels stream through it.
+//   should stay in the second-level cache while panels stream through the last
+//   quarter of it. 32 panels per copy of the rows make the copy cheap.
 //
 //===----------------------------------------------------------------------===//
 
@@ -55,10 +58,10 @@ struct Schedule : grouped::impl::SchedulePassBase<Schedule> {
     int64_t tileRows =
         std::max<int64_t>(accumulators / (vectorsPerPanel * tilePanels), 1);
     int64_t kBlock =
-        llvm::bit_floor<uint64_t>(l1Bytes / 2 / (kPanelColumns * kFloatBytes));
-    int64_t panelBlock = 16;
+        llvm::bit_floor<uint64_t>(l1Bytes / (kPanelColumns * kFloatBytes));
+    int64_t panelBlock = 32;
     int64_t rowBlock =
-        l2Bytes / 2 / (kFloatBytes * (kBlock + panelBlock * kPanelColumns));
+        l2Bytes / 4 * 3 / (kFloatBytes * (kBlock + panelBlock * kPanelColumns));
     rowBlock = std::max<int64_t>(rowBlock / tileRows, 1) * tileRows;
 
     SmallVector<NamedAttribute> sizes{

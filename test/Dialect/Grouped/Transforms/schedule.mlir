@@ -12,11 +12,11 @@
 // RUN: moe-compile %s --compile-from=group --compile-to=schedule --target-cpu=znver4 --target-features=-avx512f | FileCheck %s --check-prefix=V256
 // RUN: moe-compile %s --compile-from=group --compile-to=schedule --target=aarch64-linux-gnu --target-cpu=neoverse-n1 | FileCheck %s --check-prefix=NEON
 
-// V256: grouped.matmul {{.*}} {schedule = {accumulators = 12 : i64, k_block = 256 : i64, panel_block = 16 : i64, row_block = 126 : i64, tile_panels = 1 : i64, tile_rows = 6 : i64, vectors_per_panel = 2 : i64}}
-// V512: grouped.matmul {{.*}} {schedule = {accumulators = 24 : i64, k_block = 256 : i64, panel_block = 16 : i64, row_block = 120 : i64, tile_panels = 2 : i64, tile_rows = 12 : i64, vectors_per_panel = 1 : i64}}
+// V256: grouped.matmul {{.*}} {schedule = {accumulators = 12 : i64, k_block = 512 : i64, panel_block = 32 : i64, row_block = 96 : i64, tile_panels = 1 : i64, tile_rows = 6 : i64, vectors_per_panel = 2 : i64}}
+// V512: grouped.matmul {{.*}} {schedule = {accumulators = 24 : i64, k_block = 512 : i64, panel_block = 32 : i64, row_block = 96 : i64, tile_panels = 2 : i64, tile_rows = 12 : i64, vectors_per_panel = 1 : i64}}
 // V128: grouped.matmul {{.*}} {schedule = {accumulators = 10 : i64, {{.*}} tile_panels = 1 : i64, tile_rows = 2 : i64, vectors_per_panel = 4 : i64}}
 // NEON: grouped.matmul {{.*}} {schedule = {accumulators = 24 : i64, {{.*}} tile_panels = 1 : i64, tile_rows = 6 : i64, vectors_per_panel = 4 : i64}}
-// CACHE: grouped.matmul {{.*}} {schedule = {{{.*}} k_block = 512 : i64, {{.*}} row_block = 336 : i64
+// CACHE: grouped.matmul {{.*}} {schedule = {{{.*}} k_block = 1024 : i64, {{.*}} row_block = 252 : i64
 func.func @main(%x: tensor<?x32xf32> {moe.name = "x"}, %o: tensor<9xi64> {moe.name = "o"}, %p: tensor<8x2x32x16xf32> {moe.name = "p"}, %y: tensor<?x24xf32> {moe.name = "y"}) -> (tensor<?x24xf32> {moe.name = "z"}) {
   %0 = grouped.matmul %x offsets(%o : tensor<9xi64>) panels(%p : tensor<8x2x32x16xf32>) outs(%y : tensor<?x24xf32>) : tensor<?x32xf32> -> tensor<?x24xf32>
   // A schedule that is there stays.
