@@ -1,5 +1,4 @@
 # moe_mlir.compile runs moe-compile; its result can be opened and run.
-# UNSUPPORTED: sanitizer
 # REQUIRES: python-numpy
 # RUN: rm -rf %t && %python %moe_src/test/Driver/Inputs/make_scale.py %t && %python %s %t %moe_obj
 import logging

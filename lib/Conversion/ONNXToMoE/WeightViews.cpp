@@ -19,8 +19,7 @@ using namespace mlir::moe;
 
 /// Bytes from one element to the next; 0 for types packed below a byte.
 static int64_t elementBytes(RankedTensorType type) {
-  int64_t bits = type.getElementTypeBitWidth();
-  return bits == 1 ? 1 : bits / 8;
+  return storedBits(type.getElementType()) / 8;
 }
 
 WeightView WeightView::of(WeightOp weight) {

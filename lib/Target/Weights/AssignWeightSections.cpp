@@ -33,12 +33,6 @@ namespace mlir::moe {
 using namespace mlir;
 using namespace mlir::moe;
 
-/// Stored bits per element: booleans take a byte.
-static int64_t storedBits(Type element) {
-  int64_t bits = element.getIntOrFloatBitWidth();
-  return bits == 1 ? 8 : bits;
-}
-
 /// Shape and strides of a plain weight without what makes no difference to its
 /// bytes: dimensions of size 1, and splits of contiguous dimensions.
 static void canonicalExtent(WeightOp weight, SmallVector<int64_t> &shape,

@@ -1,6 +1,5 @@
 # A Mixtral-like decoder, node by node as torch.onnx.export(dynamo=True) writes it: its sparse layers are recognised, and
 # one compiled binary is right for every batch, length and past, against float64 and onnxruntime.
-# UNSUPPORTED: sanitizer
 # REQUIRES: python-onnx, python-numpy, python-onnxruntime
 # RUN: rm -rf %t && mkdir -p %t && %python %s %t
 import logging

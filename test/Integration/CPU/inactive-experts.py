@@ -1,6 +1,5 @@
 # The weights of experts without a token are never read: of the mapped weight file only the chosen experts' pages become
 # resident, and the runtime's counters say the same.
-# UNSUPPORTED: sanitizer
 # REQUIRES: python-onnx, python-numpy
 # RUN: rm -rf %t && mkdir -p %t && %python %s %t
 import os

@@ -1,7 +1,7 @@
 # What lies between the grouped kernels: elementwise operations, reductions,
 # batched products, on any number of threads, with dynamic sizes.
 #
-# REQUIRES: python-numpy, x86_64
+# REQUIRES: python-numpy, python-ml_dtypes, x86_64
 # RUN: %python %s %t
 
 import sys

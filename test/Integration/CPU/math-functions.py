@@ -1,7 +1,7 @@
 # exp, erf, tanh and log in compiled code against float64, in units in the last
 # place, over all of f32: bit patterns at equal distances, and special values.
 #
-# REQUIRES: python-numpy, x86_64
+# REQUIRES: python-numpy, python-ml_dtypes, x86_64
 # RUN: %python %s %t
 
 import math

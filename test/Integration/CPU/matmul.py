@@ -1,14 +1,14 @@
 # moe.dispatch, moe.grouped_matmul and moe.combine against numpy in float64:
 # types, sizes, epilogues, weights as arguments and as files, wrong indices.
 #
-# REQUIRES: python-numpy, x86_64
+# REQUIRES: python-numpy, python-ml_dtypes, x86_64
 # RUN: %python %s %t
 
 import os
 import sys
 
 import numpy as np
-from compiled import RunError, compile, file_bytes, function, stored
+from compiled import compile, file_bytes, function, stored
 
 EPS = {"f32": 2.0**-24, "f16": 2.0**-11, "bf16": 2.0**-8, "f64": 2.0**-53}
 

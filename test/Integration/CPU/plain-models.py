@@ -1,6 +1,5 @@
 # Models without a sparse layer, and with one of a kind that is not recognised: they go through their plain operators, to
 # the right numbers; and of the latter a remark says where recognition stopped.
-# UNSUPPORTED: sanitizer
 # REQUIRES: python-onnx, python-numpy, python-onnxruntime
 # RUN: rm -rf %t && mkdir -p %t && %python %s %t
 import logging

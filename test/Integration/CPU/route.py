@@ -1,7 +1,7 @@
 # moe.route against numpy in float64: every attribute, sizes, types, special
 # values.
 #
-# REQUIRES: python-numpy, x86_64
+# REQUIRES: python-numpy, python-ml_dtypes, x86_64
 # RUN: %python %s %t
 
 import itertools

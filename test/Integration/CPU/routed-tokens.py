@@ -1,6 +1,5 @@
 # One compiled binary for every number of tokens and every way the router can spread them; results that do not depend on
 # threads, runs or neighbours, not in a bit.
-# UNSUPPORTED: sanitizer
 # REQUIRES: python-onnx, python-numpy
 # RUN: rm -rf %t && mkdir -p %t && %python %s %t
 import os

@@ -31,18 +31,16 @@ SmallVector<int64_t> moe::rowMajorStrides(ArrayRef<int64_t> shape) {
   return strides;
 }
 
+int64_t moe::storedBits(Type type) {
+  if (!type.isIntOrFloat())
+    return 0;
+  unsigned bits = type.getIntOrFloatBitWidth();
+  return bits == 1 ? 8 : bits;
+}
+
 /// Two dimensions agree unless both are static and differ.
 static bool dimsAgree(int64_t a, int64_t b) {
   return ShapedType::isDynamic(a) || ShapedType::isDynamic(b) || a == b;
-}
-
-/// Bits of one element as it is stored in a file; 0 for types without a stored
-/// form (index, complex).
-static int64_t storedBits(Type type) {
-  return type.isIntOrFloat() ? type.getIntOrFloatBitWidth() == 1
-                                   ? 8
-                                   : type.getIntOrFloatBitWidth()
-                             : 0;
 }
 
 /// The run-time size of dimension `dim` of `value` as a folded result.
