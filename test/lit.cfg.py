@@ -63,6 +63,10 @@ config.substitutions += [
 config.available_features.add(platform.machine().lower().replace("amd64", "x86_64"))
 if config.moe_sanitize:
     config.available_features.add("sanitizer")
+    # Our code poisons what is free in the arenas (llvm::BumpPtrAllocator) that it shares with libMLIR, which has no
+    # sanitizer and uses them without lifting that.
+    options = config.environment.get("ASAN_OPTIONS")
+    config.environment["ASAN_OPTIONS"] = ":".join(filter(None, ["allow_user_poisoning=0", options]))
 
 
 def cpu_flags():

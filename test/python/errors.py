@@ -1,4 +1,5 @@
 # What is wrong is said by an exception of the right kind, and nothing is broken after it.
+# (Sanitized models load into sanitized programs only.)
 # UNSUPPORTED: sanitizer
 # REQUIRES: python-numpy
 # RUN: %python %s %moe_obj/unittests/Runtime/Models

@@ -1,4 +1,5 @@
 # Sessions of several Python threads run side by side; one session or cache serves one thread at a time.
+# (Sanitized models load into sanitized programs only.)
 # UNSUPPORTED: sanitizer
 # REQUIRES: python-numpy
 # RUN: %python %s %moe_obj/unittests/Runtime/Models

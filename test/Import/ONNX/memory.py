@@ -2,6 +2,7 @@
 # sparse here, and bigger than what the process may allocate; and the time per
 # node is constant.
 # REQUIRES: python-onnx
+# (AddressSanitizer's shadow is larger than any limit on memory.)
 # UNSUPPORTED: sanitizer
 # RUN: %python %s moe-translate %t
 
