@@ -16,6 +16,13 @@
 using namespace mlir::moe;
 namespace fs = llvm::sys::fs;
 
+/// Whether `path` is there but is no file that a new one could take the place
+/// of: a device, a pipe, a folder.
+static bool isSpecial(const std::string &path) {
+  fs::file_status status;
+  return !fs::status(path, status) && !fs::is_regular_file(status);
+}
+
 OutputFiles::~OutputFiles() {
   for (const Staged &file : staged) {
     fs::remove(file.temporary);
@@ -35,7 +42,9 @@ bool OutputFiles::write(
     const std::string &path,
     llvm::function_ref<void(llvm::raw_pwrite_stream &)> body,
     std::string &error, std::string *name) {
-  std::string temporary = add(path);
+  // A device or pipe is written in place; a rename would replace it.
+  bool inPlace = isSpecial(path) && !fs::is_directory(path);
+  std::string temporary = inPlace ? path : add(path);
   if (name)
     *name = temporary;
   std::error_code ec;
@@ -55,8 +64,9 @@ bool OutputFiles::write(
 bool OutputFiles::commit(std::string &error) {
   // What can fail without having changed anything comes first.
   for (const Staged &file : staged)
-    if (fs::is_directory(file.path)) {
-      error = "cannot write '" + file.path + "': it is a folder";
+    if (isSpecial(file.path)) {
+      error = "cannot write '" + file.path + "': it is " +
+              (fs::is_directory(file.path) ? "a folder" : "not a regular file");
       return false;
     }
   for (size_t i = 0; i < staged.size(); ++i) {

@@ -22,7 +22,8 @@ class raw_pwrite_stream;
 namespace mlir::moe {
 
 /// Files that are written beside their places and get their names all together;
-/// until then, on destruction and on signals they are removed.
+/// until then, on destruction and on signals they are removed. What `write` is
+/// to write to a device or a pipe goes there at once.
 class OutputFiles {
 public:
   OutputFiles() = default;

@@ -11,9 +11,9 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
-#include "moe/Dialect/MoE/Transforms/Passes.h"
 #include "moe/Conversion/MoEToRuntime/Passes.h"
 #include "moe/Dialect/Grouped/Transforms/Passes.h"
+#include "moe/Dialect/MoE/Transforms/Passes.h"
 #include "moe/Pipelines/Options.h"
 
 using namespace mlir;

@@ -65,14 +65,20 @@ bool mlir::moe::readFile(const std::string &path, Buffer &bytes,
 //===----------------------------------------------------------------------===//
 
 namespace {
-/// A temporary file beside `path`.
+/// A temporary file beside `path`; or `path` itself if it is a device or a
+/// pipe, which a rename would replace: `temporary` is then empty.
 class Writer {
 public:
   Writer(const std::string &path, std::string &temporary, std::string &error)
       : path(path), error(error) {
-    temporary = path + ".tmp-" + std::to_string(::getpid());
-    file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
-                  0666);
+    struct stat info;
+    bool inPlace = ::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode) &&
+                   !S_ISDIR(info.st_mode);
+    if (!inPlace)
+      temporary = path + ".tmp-" + std::to_string(::getpid());
+    file = inPlace ? ::open(path.c_str(), O_WRONLY | O_CLOEXEC)
+                   : ::open(temporary.c_str(),
+                            O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (file < 0)
       error = describe("cannot write", path);
   }
@@ -188,7 +194,8 @@ bool OutputFiles::addNpy(const std::string &path, const moe_tensor &tensor,
   Writer writer(path, file.temporary, error);
   if (!writer.opened())
     return false;
-  staged.push_back(file);
+  if (!file.temporary.empty())
+    staged.push_back(file);
   return writer.write(makeNpyHeader(tensor)) &&
          writer.write(tensor.data, bytesOf(tensor)) && writer.close();
 }
@@ -201,7 +208,8 @@ bool OutputFiles::addNpz(const std::string &path,
   Writer writer(path, file.temporary, error);
   if (!writer.opened())
     return false;
-  staged.push_back(file);
+  if (!file.temporary.empty())
+    staged.push_back(file);
   std::string directory;
   for (size_t i = 0; i < tensors.size(); ++i) {
     std::string header = makeNpyHeader(tensors[i]);

@@ -58,8 +58,8 @@ inline constexpr StringLiteral kTargetAttr = "moe.target";
 /// Row-major element strides of a static shape.
 SmallVector<int64_t> rowMajorStrides(ArrayRef<int64_t> shape);
 
-/// Bits of one element as it is stored in a file (a boolean takes a byte); 0 for
-/// types without a stored form (index, complex).
+/// Bits of one element as it is stored in a file (a boolean takes a byte); 0
+/// for types without a stored form (index, complex).
 int64_t storedBits(Type type);
 
 } // namespace mlir::moe
