@@ -106,8 +106,13 @@ static llvm::json::Value toJSON(Attribute attribute) {
     return value.getValue();
   if (auto value = dyn_cast<IntegerAttr>(attribute))
     return value.getInt();
-  if (auto value = dyn_cast<FloatAttr>(attribute))
-    return value.getValueAsDouble();
+  if (auto value = dyn_cast<FloatAttr>(attribute)) {
+    if (value.getValue().isFinite())
+      return value.getValueAsDouble();
+    SmallString<8> text; // JSON knows no infinities
+    value.getValue().toString(text);
+    return text.str().lower();
+  }
   if (auto value = dyn_cast<StringAttr>(attribute))
     return llvm::json::fixUTF8(value.getValue());
   if (auto value = dyn_cast<ArrayAttr>(attribute)) {

@@ -67,7 +67,7 @@ struct ConvertGroupedToLoops
 
   static LogicalResult lower(Operation *op) {
     for (Value operand : op->getOperands())
-      if (!isa<MemRefType>(operand.getType()))
+      if (isa<TensorType>(operand.getType()))
         return op->emitOpError("expects memref operands (bufferize first)");
     Value context = moe::getSessionContext(op);
     if (!context)

@@ -25,6 +25,7 @@ using mlir::moe::NaNRule;
 using mlir::moe::ScoreFunction;
 using mlir::moe::ScorePosition;
 using mlir::moe::TieBreak;
+using mlir::moe::WeighBy;
 
 namespace {
 
@@ -52,6 +53,7 @@ private:
   Value takeBest(LoopBuilder &b, Value values, Value taken, Value begin,
                  int64_t count);
   Value ranksBefore(LoopBuilder &b, Value value, Value best);
+  Value mixerShare(LoopBuilder &b, Value best);
   void emitWeights(LoopBuilder &b, Value token);
 
   Value f32(LoopBuilder &b, double value) {
@@ -120,10 +122,14 @@ void GateLowering::emitToken(LoopBuilder &b, Value token) {
   // k times the best expert that is left.
   Value values = b.add(base, experts);
   Value chosen = b.add(base, 2 * experts + op.getNGroup());
+  Value weighed = op.getWeighBy() == WeighBy::Compared ? values : base;
   b.loop(b.index(k), [&](LoopBuilder &b, Value j) {
     Value best = takeBest(b, values, takenBase, b.index(0), experts);
     b.store(b.fromIndex(b.getI32Type(), best), op.getOuts()[1], {token, j});
-    b.store(b.load(scratch, at(b, best)), scratch, b.add(chosen, j));
+    Value weight = op.getScore() == ScoreFunction::SparseMixer
+                       ? mixerShare(b, best)
+                       : b.load(scratch, b.add(weighed, best));
+    b.store(weight, scratch, b.add(chosen, j));
   });
   emitWeights(b, token);
 }
@@ -132,6 +138,7 @@ void GateLowering::emitToken(LoopBuilder &b, Value token) {
 void GateLowering::applyScore(LoopBuilder &b, Value begin, int64_t count) {
   switch (op.getScore()) {
   case ScoreFunction::None:
+  case ScoreFunction::SparseMixer: // weighs while it selects
     return;
   case ScoreFunction::Sigmoid:
     b.loop(b.index(count), [&](LoopBuilder &b, Value i) {
@@ -180,7 +187,8 @@ void GateLowering::emitSelectionValues(LoopBuilder &b, Value token) {
   });
 }
 
-/// Marks the experts of all but the `topk_group` best groups as taken.
+/// Marks the experts of all but the `topk_group` best groups as taken, or gives
+/// them the value `group_fill`.
 void GateLowering::dropGroups(LoopBuilder &b) {
   int64_t groups = op.getNGroup(), size = experts / groups;
   Value values = b.add(base, experts);
@@ -209,6 +217,16 @@ void GateLowering::dropGroups(LoopBuilder &b) {
     b.loop(b.index(size), [&](LoopBuilder &b, Value e) {
       b.store(no, taken, b.add(first, e));
     });
+  });
+  if (!op.getGroupFill())
+    return;
+  b.loop(b.index(experts), [&](LoopBuilder &b, Value e) {
+    Value mark = b.add(takenBase, e), value = b.add(values, e);
+    Value dropped = b.cmp(arith::CmpIPredicate::ne, b.load(taken, mark), no);
+    b.store(b.select(dropped, b.constant(op.getGroupFillAttr()),
+                     b.load(scratch, value)),
+            scratch, value);
+    b.store(no, taken, mark);
   });
 }
 
@@ -257,6 +275,36 @@ Value GateLowering::takeBest(LoopBuilder &b, Value values, Value takenAt,
       })[0];
   b.store(arith::ConstantIntOp::create(b, 1, 8), taken, b.add(takenAt, best));
   return best;
+}
+
+/// The weight of `best`, which has just been taken: its share of the softmax
+/// over the experts that are near it and were not taken before it.
+Value GateLowering::mixerShare(LoopBuilder &b, Value best) {
+  Value top = b.load(scratch, at(b, best));
+  Value total = b.loop(
+      b.index(0), b.index(experts), 1, f32(b, 0.0),
+      [&](LoopBuilder &b, Value e, ValueRange sum) -> SmallVector<Value> {
+        Value logit = b.load(scratch, at(b, e));
+        Value flag = b.load(taken, b.add(takenBase, e));
+        Value stands =
+            arith::OrIOp::create(b, b.cmp(arith::CmpIPredicate::eq, e, best),
+                                 b.cmp(arith::CmpIPredicate::eq, flag,
+                                       arith::ConstantIntOp::create(b, 0, 8)));
+        Value size =
+            arith::MaximumFOp::create(b, math::AbsFOp::create(b, logit), top);
+        Value distance = arith::DivFOp::create(
+            b, arith::SubFOp::create(b, top, logit), size);
+        // 0 / 0 is near: only what is known to be far is left out.
+        Value near =
+            arith::CmpFOp::create(b, arith::CmpFPredicate::ULE, distance,
+                                  b.constant(op.getMixerThresholdAttr()));
+        Value term =
+            math::ExpOp::create(b, arith::SubFOp::create(b, logit, top));
+        Value counted = arith::AndIOp::create(b, stands, near);
+        return {arith::AddFOp::create(b, sum[0],
+                                      b.select(counted, term, f32(b, 0.0)))};
+      })[0];
+  return arith::DivFOp::create(b, f32(b, 1.0), total);
 }
 
 /// The k chosen scores -> weights.

@@ -7,8 +7,10 @@
 //===----------------------------------------------------------------------===//
 //
 // Count, prefix sum, fill: stable, so rows of one expert stay in the order of
-// (token, choice). Serial: T * k steps of a few cycles against the matmuls' T *
-// k rows of K * N multiply-adds.
+// (token, choice). With a capacity, the row map first takes the experts without
+// the choices that find no place, and what follows reads it instead. Serial: T
+// * k steps of a few cycles against the matmuls' T * k rows of K * N
+// multiply-adds.
 //
 //===----------------------------------------------------------------------===//
 
@@ -19,6 +21,43 @@
 
 using namespace mlir;
 using namespace mlir::grouped;
+
+/// kept[t, j] = experts[t, j], or -1 if the expert has no place left for it.
+static void dropOverflow(LoopBuilder &b, Value experts, int64_t choices,
+                         int64_t numExperts, Value capacity, Value segment,
+                         Value kept) {
+  Value none = arith::ConstantIntOp::create(b, -1, 32);
+  Value tokens = b.dim(experts, 0);
+  // At least 1, for no tokens in segments of none.
+  Value length =
+      arith::MaxUIOp::create(b, segment ? segment : tokens, b.index(1));
+  Value places = memref::AllocOp::create(
+      b, MemRefType::get({numExperts}, b.getIndexType()));
+  b.loop(b.ceilDiv(tokens, length), [&](LoopBuilder &b, Value s) {
+    Value begin = b.mul(s, length);
+    // Not begin + length, which might overflow.
+    Value end = b.add(begin, b.min(length, b.sub(tokens, begin)));
+    b.loop(b.index(numExperts),
+           [&](LoopBuilder &b, Value e) { b.store(b.index(0), places, e); });
+    b.loop(b.index(choices), [&](LoopBuilder &b, Value j) {
+      b.loop(begin, end, 1, [&](LoopBuilder &b, Value t) {
+        Value e = b.load(experts, {t, j});
+        b.ifElse(
+            b.cmp(arith::CmpIPredicate::sge, e,
+                  arith::ConstantIntOp::create(b, 0, 32)),
+            [&](LoopBuilder &b) {
+              Value expert = b.toIndex(e);
+              Value place = b.load(places, expert);
+              Value fits = b.cmp(arith::CmpIPredicate::slt, place, capacity);
+              b.store(b.add(place, 1), places, expert);
+              b.store(b.select(fits, e, none), kept, {t, j});
+            },
+            [&](LoopBuilder &b) { b.store(none, kept, {t, j}); });
+      });
+    });
+  });
+  memref::DeallocOp::create(b, places);
+}
 
 LogicalResult grouped::lowerPlan(PlanOp op, Value context) {
   LoopBuilder b(op.getLoc(), op.getContext());
@@ -72,6 +111,11 @@ LogicalResult grouped::lowerPlan(PlanOp op, Value context) {
       arith::ExtSIOp::create(b, i64, limit), "moe.dispatch",
       "expects expert ids below {limit} and at least -1, got {found}");
 
+  if (op.getCapacity()) {
+    dropOverflow(b, experts, choices, numExperts, op.getCapacity(),
+                 op.getSegment(), rowMap);
+    experts = rowMap;
+  }
   b.loop(b.index(numExperts + 1),
          [&](LoopBuilder &b, Value e) { b.store(zero, offsets, e); });
   forEachChoice(b, [&](LoopBuilder &b, Value, Value, Value e) {

@@ -121,6 +121,7 @@ void Converter::convert(RouteOp op) {
       op.getRenormalizeAttr(), op.getRenormalizeEpsilonAttr(),
       op.getScaleAttr(), op.getTieBreakAttr(), op.getNanAttr(),
       op.getNGroupAttr(), op.getTopkGroupAttr(), op.getGroupTopAttr(),
+      op.getGroupFillAttr(), op.getWeighByAttr(), op.getMixerThresholdAttr(),
       ValueRange{weights, experts});
   rewriter.replaceOp(op,
                      {castTo(b, gate.getResult(0), op.getWeights().getType()),
@@ -141,11 +142,14 @@ void Converter::convert(DispatchOp op) {
       b, getValueOrCreateConstantIndexOp(b, b.getLoc(), tokens),
       arith::ConstantIndexOp::create(b, choices));
   checkRowCount(b, op, total);
+  if (op.getSegment())
+    checkSegment(b, op, op.getSegment(), {op.getExperts(), 0});
   Value rowToken =
       tensor::EmptyOp::create(b, {getAsOpFoldResult(total)}, b.getI32Type());
   auto plan = grouped::PlanOp::create(
       b, TypeRange{offsets.getType(), rowMap.getType(), rowToken.getType()},
-      op.getExperts(), op->getAttrOfType<IntegerAttr>(kLayerIndexAttr),
+      op.getExperts(), op.getCapacity(), op.getSegment(),
+      op->getAttrOfType<IntegerAttr>(kLayerIndexAttr),
       ValueRange{offsets, rowMap, rowToken});
 
   Plan made{op.getTokens(), plan.getResult(0), plan.getResult(1),

@@ -77,6 +77,14 @@ void moe::checkRowCount(ImplicitLocOpBuilder &b, Operation *op, Value rows) {
         "expects at most {limit} rows, got {found}");
 }
 
+void moe::checkSegment(ImplicitLocOpBuilder &b, Operation *op, Value segment,
+                       Dim tokens) {
+  Value one = arith::ConstantIndexOp::create(b, 1);
+  Value least = arith::MinUIOp::create(b, sizeOf(b, tokens), one);
+  check(b, op, arith::CmpIPredicate::sge, segment, least,
+        "expects segments of at least {limit} tokens, got {found}");
+}
+
 /// The last of `values` that is greater than `limit`, taken as unsigned
 /// integers after `bias` is added; `fallback`, which is none, if there is none.
 static Value lastAbove(ImplicitLocOpBuilder &b, Value values, Value limit,

@@ -41,6 +41,10 @@ Value checkedPrefixSums(ImplicitLocOpBuilder &b, Operation *op, Value sizes);
 void checkGroupsEnd(ImplicitLocOpBuilder &b, Operation *op, Value offsets,
                     Dim rows, bool atMost);
 
+/// C18: a segment holds at least one of the tokens, if there are any.
+void checkSegment(ImplicitLocOpBuilder &b, Operation *op, Value segment,
+                  Dim tokens);
+
 /// C13: each element of `rowMap` lies in [-1, rows).
 void checkRowMap(ImplicitLocOpBuilder &b, Operation *op, Value rowMap,
                  Dim rows);

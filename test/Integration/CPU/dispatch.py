@@ -1,5 +1,5 @@
 # moe.dispatch and moe.combine with any choice of experts, and what a run says
-# about values that no verifier can see (C6, C9, C12, C13 of docs/Spec.md).
+# about values that no verifier can see (C6, C9, C12, C13, C18 of docs/Spec.md).
 #
 # REQUIRES: python-numpy, python-ml_dtypes, x86_64
 # RUN: %python %s %t
@@ -97,6 +97,56 @@ def check_layer(folder, k, dtype, keep):
     return model, dict(x=x, experts=experts, weights=weights, w=w)
 
 
+def within_capacity(experts, capacity, segment):
+    """-1 for the choices that come too late: first choices in order, then second ones, and so on."""
+    kept = np.full(experts.shape, -1)
+    for begin in range(0, len(experts), segment):
+        taken = np.zeros(E, int)
+        part = experts[begin : begin + segment]
+        for j, t in np.ndindex(part.shape[::-1]):
+            if (e := part[t, j]) >= 0:
+                if taken[e] < capacity:
+                    kept[begin + t, j] = e
+                taken[e] += 1
+    return kept
+
+
+def check_capacity(folder, k, segmented):
+    operands = "capacity(%capacity)" + (" segment(%segment)" if segmented else "")
+    text = layer(k, "f32", True).replace("%x, %experts :", f"%x, %experts {operands} :")
+    given = ["capacity", "segment"][: 1 + segmented]
+    sizes = "".join(f"  %{n}64 = tensor.extract %{n}_in[] : tensor<i64>\n  %{n} = arith.index_cast %{n}64 : i64 to index\n" for n in given)
+    text = text.replace(") -> (", "".join(f', %{n}_in: tensor<i64> {{moe.name = "{n}"}}' for n in given) + ") -> (", 1)
+    text = text.replace("{\n  %rows", "{\n" + sizes + "  %rows", 1)
+    model = compile(text, folder, f"capacity_{k}_{int(segmented)}")
+    random = np.random.default_rng(k)
+    w = (random.standard_normal((E, N, H)) / H**0.5).astype(np.float32)
+    for tokens in (0, 1, 2, 17, 64):
+        x = random.standard_normal((tokens, H)).astype(np.float32)
+        weights = random.standard_normal((tokens, k)).astype(np.float32)
+        for kind, experts in choices(random, tokens, k):
+            for capacity, segment in ((0, 5), (1, 1), (1, 17), (2, 3), (4, 64), (-7, 2), (10**12, 16), (3, 2**62), (2**62, 2**63 - 1)):
+                where = f"k={k} T={tokens} {kind} capacity={capacity} segment={segment if segmented else None}"
+                inputs = dict(x=x, experts=experts, weights=weights, w=w, capacity=np.array(capacity), segment=np.array(segment))
+                if not segmented:
+                    del inputs["segment"]
+                got = model.run(2, **inputs)
+                kept = within_capacity(experts, capacity, segment if segmented else max(tokens, 1))
+                rows, token, sizes = plan(kept)
+                assert (got["map"] == rows).all() and (got["sizes"] == sizes).all(), where
+                assert (got["rows"][: len(token)] == x[token]).all(), where
+                assert np.allclose(got["y"], expected_layer(x, kept, weights, w), rtol=1e-5, atol=4e-5), where
+    good = dict(x=x, experts=experts, weights=weights, w=w, capacity=np.array(1), segment=np.array(1))
+    if segmented:  # C18
+        for wrong in (0, -1):
+            refused(model, f"moe.dispatch: expects segments of at least 1 tokens, got {wrong}", **{**good, "segment": np.array(wrong)})
+        model.run(1, **{**good, "segment": np.array(0), "x": x[:0], "experts": experts[:0], "weights": weights[:0]})
+    else:
+        del good["segment"]
+    refused(model, f"moe.dispatch: expects expert ids below {E} and at least -1, got {E}", **{**good, "experts": np.full((64, k), E)})
+    model.run(2, **good)
+
+
 def refused(model, words, **inputs):
     for threads in (1, 2):
         try:
@@ -122,6 +172,9 @@ def main(folder):
         refused(model, "moe.dispatch: expects rows of experts as many as tokens, 128, got 129", **{**good, "x": good["x"][1:]})
         refused(model, "moe.combine: expects rows of weights as many as of the row map, 129, got 128", **{**good, "weights": good["weights"][1:]})
         model.run(2, **good)  # and the session goes on
+
+    for k, segmented in ((1, True), (2, True), (3, False)):
+        check_capacity(folder, k, segmented)
 
     # C13: a row map from elsewhere.
     y, w, m = f"tensor<?x{N}xf32>", "tensor<?x2xf32>", "tensor<?x2xi32>"

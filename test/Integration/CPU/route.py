@@ -12,7 +12,7 @@ from compiled import compile, function, stored
 
 DEFAULTS = dict(
     score="softmax", position="before_selection", bias=False, renormalize=False, eps=0.0, scale=1.0,
-    tie="lowest_index", nan="largest", groups=1, kept=1, top=1,
+    tie="lowest_index", nan="largest", groups=1, kept=1, top=1, fill=None, weigh="score", threshold=None,
 )  # fmt: skip
 
 
@@ -26,6 +26,10 @@ def attributes(r):
         text += ["renormalize", f"renormalize_epsilon = {r['eps']:e} : f32"]
     text += [f"scale = {r['scale']:e} : f32", f"tie_break = #moe.tie_break<{r['tie']}>", f"nan = #moe.nan<{r['nan']}>"]
     text += [f"n_group = {r['groups']} : i64", f"topk_group = {r['kept']} : i64", f"group_top = {r['top']} : i64"]
+    text += [f"weigh_by = #moe.weigh_by<{r['weigh']}>"]
+    for name, value in (("group_fill", r["fill"]), ("mixer_threshold", r["threshold"])):
+        if value is not None:  # as its bits, for infinities
+            text += [f"{name} = {np.float32(value).view(np.uint32):#010x} : f32"]
     return "{" + ", ".join(text) + "}"
 
 
@@ -43,7 +47,7 @@ def module(recipes, experts, dtype="f32"):
 
 
 def score(x, kind):
-    if kind == "none":
+    if kind in ("none", "sparse_mixer"):
         return x
     if kind == "sigmoid":
         return 1.0 / (1.0 + np.exp(-x))
@@ -61,7 +65,8 @@ def order(values, r):
     return np.lexsort((ties, -key, -above))
 
 
-def select(values, r):
+def limit(values, r):
+    """The values that experts are compared by, and which stand for choice."""
     allowed = np.arange(len(values))
     if r["groups"] > 1:
         parts = values.reshape(r["groups"], -1)
@@ -69,7 +74,26 @@ def select(values, r):
             sums = np.array([part[order(part, r)[: r["top"]]].sum() for part in parts])
         kept = np.sort(order(sums, r)[: r["kept"]])
         allowed = np.concatenate([np.arange(parts.shape[1]) + g * parts.shape[1] for g in kept])
+        if r["fill"] is not None:
+            filled = np.full(len(values), float(np.float32(r["fill"])))
+            filled[allowed] = values[allowed]
+            return filled, np.arange(len(values))
+    return values, allowed
+
+
+def select(values, r):
+    values, allowed = limit(values, r)
     return allowed[order(values[allowed], r)[: r["k"]]]
+
+
+def mixer_weights(s, experts, threshold):
+    """The share of each choice among those that are left and near it."""
+    left, weights = np.ones(len(s), bool), []
+    for e in experts:
+        far = (s[e] - s) / np.maximum(np.abs(s), s[e]) > np.float32(threshold)
+        weights.append(1 / np.exp(s - s[e])[left & ~far].sum())
+        left[e] = False
+    return weights
 
 
 def oracle(logits, bias, r, chosen=None):
@@ -80,7 +104,12 @@ def oracle(logits, bias, r, chosen=None):
     values = s + bias if r["bias"] else s
     experts = np.array([select(v, r) for v in values], np.int32).reshape(len(x), r["k"])
     used = experts if chosen is None else chosen
-    w = np.take_along_axis(s, used, axis=1)
+    weighed = s
+    if r["weigh"] == "compared":
+        weighed = np.array([limit(v, r)[0] for v in values]).reshape(values.shape)
+    w = np.take_along_axis(weighed, used, axis=1)
+    if r["score"] == "sparse_mixer":
+        w = np.array([mixer_weights(*row, r["threshold"]) for row in zip(x, used)]).reshape(w.shape)
     if not before and len(w):
         w = score(w, r["score"])
     if r["renormalize"]:
@@ -180,7 +209,36 @@ def main(folder):
             x[random.random(x.shape) < 0.1] = value
         yield x
 
+    # Experts of dropped groups that stand for choice with another value, and weights that are what was compared.
+    special += [
+        recipe(k, score=s, tie=t, nan=n, fill=fill, weigh=w, bias=w == "compared", groups=4, kept=kept, top=2)
+        for (k, kept), fill, t, s, n, w in zip(
+            itertools.cycle([(3, 2), (9, 2), (16, 3), (5, 1)]), [0.0, -np.inf, 0.25, np.inf, -1.0, -0.0, 0.0, -np.inf] * 2,
+            itertools.cycle(["lowest_index", "highest_index", "lowest_index"]), itertools.cycle(["none"]),
+            itertools.cycle(["largest", "smallest", "largest", "largest", "smallest"]), ["score"] * 8 + ["compared"] * 8)
+    ]  # fmt: skip
     run(folder, "special", special, 16, odd, exact=True)
+
+    # The same with other scores, where a choice may differ by rounding.
+    run(folder, "fill", [
+        recipe(k, score=s, bias=b, fill=f, weigh=w, groups=g, kept=1, top=t, renormalize=n, position=p)
+        for k, s, b, f, w, (g, t), n, p in zip(
+            itertools.cycle([1, 4, 15]), itertools.cycle(["sigmoid", "softmax"]), itertools.cycle([True, True, False]),
+            itertools.cycle([0.0, -1.0, 0.5]), itertools.cycle(["score", "score", "compared"]), [(3, 2), (5, 3), (15, 1), (3, 5)] * 4,
+            itertools.cycle([False, True]), itertools.cycle(["before_selection"] * 3 + ["after_selection"]))
+    ], 15, batches(15))  # fmt: skip
+
+    # SparseMixer: each threshold and k, values far apart, close, equal, of either sign.
+    def near(random):
+        for tokens in (0, 1, 17, 129):
+            yield random.standard_normal((tokens, 13)) * 2
+            yield 5 + random.standard_normal((tokens, 13)) / 16
+            yield random.integers(-2, 3, (tokens, 13)).astype(float)
+        yield np.zeros((3, 13))
+
+    run(folder, "mixer", [recipe(k, score="sparse_mixer", threshold=t, renormalize=n)
+                          for k, t, n in zip((1, 2, 2, 2, 5, 13, 2), (0.02, 0.02, 0.3, 0.0, 0.1, 0.51, 100.0), [False] * 6 + [True])],
+        13, near)  # fmt: skip
 
     # Every k, and numbers of experts that are no power of two.
     for experts in (1, 2, 3, 8):

@@ -213,6 +213,8 @@ LogicalResult PlanOp::verify() {
       !token.getElementType().isInteger(32)) // C5
     return emitOpError("expects row tokens of type i32 and shape [T * k], got ")
            << getOuts()[2].getType();
+  if (getSegment() && !getCapacity()) // C17
+    return emitOpError("expects no segment without a capacity");
   return success();
 }
 

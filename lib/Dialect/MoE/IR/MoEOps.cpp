@@ -221,6 +221,8 @@ LogicalResult DispatchOp::verify() {
       getRowMap().getType().getDimSize(1) != experts.getDimSize(1)) // C5
     return emitOpError("expects a row map of the experts' shape, got ")
            << getRowMap().getType();
+  if (getSegment() && !getCapacity()) // C17
+    return emitOpError("expects no segment without a capacity");
   return success();
 }
 

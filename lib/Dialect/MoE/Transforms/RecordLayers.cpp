@@ -84,6 +84,11 @@ static void appendRecipe(RouteOp route, NamedAttrList &entry) {
   entry.set("bias", b.getBoolAttr(route.getBias() != nullptr));
   entry.set("n_group", b.getI64IntegerAttr(route.getNGroup()));
   entry.set("topk_group", b.getI64IntegerAttr(route.getTopkGroup()));
+  entry.set("weigh_by", b.getStringAttr(stringifyWeighBy(route.getWeighBy())));
+  if (FloatAttr fill = route.getGroupFillAttr())
+    entry.set("group_fill", fill);
+  if (FloatAttr threshold = route.getMixerThresholdAttr())
+    entry.set("mixer_threshold", threshold);
 }
 
 static DictionaryAttr describeLayer(DispatchOp dispatch, int64_t index) {
@@ -98,6 +103,8 @@ static DictionaryAttr describeLayer(DispatchOp dispatch, int64_t index) {
   entry.set("k",
             b.getI64IntegerAttr(dispatch.getExperts().getType().getDimSize(1)));
   entry.set("bytes_per_expert", b.getI64IntegerAttr(bytesPerExpert(dispatch)));
+  if (dispatch.getCapacity())
+    entry.set("capacity", b.getBoolAttr(true));
   if (route)
     appendRecipe(route, entry);
   return entry.getDictionary(dispatch.getContext());

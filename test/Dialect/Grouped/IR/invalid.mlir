@@ -173,6 +173,34 @@ func.func @f(%l: memref<?x8xf32>, %w: memref<?x2xf32>, %e: memref<?x2xi32>) {
 
 // -----
 
+// C15, C16: groups and the sparse mixer.
+
+func.func @f(%l: memref<?x8xf32>, %w: memref<?x2xf32>, %e: memref<?x2xi32>) {
+  // expected-error@+1 {{'grouped.gate' op expects no group_fill without groups}}
+  grouped.gate %l outs(%w, %e : memref<?x2xf32>, memref<?x2xi32>) {k = 2 : i64, group_fill = 0.0 : f32} : memref<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%l: memref<?x8xf32>, %w: memref<?x2xf32>, %e: memref<?x2xi32>) {
+  // expected-error@+1 {{'grouped.gate' op expects mixer_threshold for the score sparse_mixer and for no other}}
+  grouped.gate %l outs(%w, %e : memref<?x2xf32>, memref<?x2xi32>) {k = 2 : i64, score = #moe.score<sparse_mixer>} : memref<?x8xf32>
+  return
+}
+
+// -----
+
+// C17: the segments of a capacity.
+
+func.func @f(%e: memref<?x2xi32>, %o: memref<9xi64>, %m: memref<?x2xi32>, %t: memref<?xi32>, %n: index) {
+  // expected-error@+1 {{'grouped.plan' op expects no segment without a capacity}}
+  grouped.plan %e segment(%n) outs(%o, %m, %t : memref<9xi64>, memref<?x2xi32>, memref<?xi32>) : memref<?x2xi32>
+  return
+}
+
+// -----
+
 // C5: the plan of a dispatch.
 
 func.func @f(%e: memref<?x?xi32>, %o: memref<9xi64>, %m: memref<?x2xi32>, %t: memref<?xi32>) {

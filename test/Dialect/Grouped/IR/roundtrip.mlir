@@ -7,11 +7,13 @@ moe.weight @gate {file = "m.data", offset = 0 : i64, length = 89088 : i64, strid
 moe.weight @up {file = "m.data", offset = 0 : i64, length = 89088 : i64, strides = array<i64: 3072, 32, 1>} : tensor<8x24x32xf32>
 // CHECK: grouped.packed_weight{{.*}} : tensor<8x4x32x16xf32>
 grouped.packed_weight @p [@gate, @up] : tensor<8x4x32x16xf32>
-func.func @g(%logits: tensor<?x8xf32>, %x: tensor<?x32xf32>, %w0: tensor<?x2xf32>, %e0: tensor<?x2xi32>, %o0: tensor<9xi64>, %t0: tensor<?xi32>, %h0: tensor<?x24xf32>) -> tensor<?x24xf32> {
+func.func @g(%logits: tensor<?x8xf32>, %x: tensor<?x32xf32>, %w0: tensor<?x2xf32>, %e0: tensor<?x2xi32>, %o0: tensor<9xi64>, %t0: tensor<?xi32>, %h0: tensor<?x24xf32>, %n: index) -> tensor<?x24xf32> {
   // CHECK: grouped.gate{{.*}} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
   %w, %e = grouped.gate %logits outs(%w0, %e0 : tensor<?x2xf32>, tensor<?x2xi32>) {k = 2 : i64} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
   // CHECK: grouped.plan{{.*}} : tensor<?x2xi32> -> tensor<9xi64>, tensor<?x2xi32>, tensor<?xi32>
   %o, %m, %t = grouped.plan %e outs(%o0, %e0, %t0 : tensor<9xi64>, tensor<?x2xi32>, tensor<?xi32>) : tensor<?x2xi32> -> tensor<9xi64>, tensor<?x2xi32>, tensor<?xi32>
+  // CHECK: grouped.plan{{.*}} capacity(%{{.*}}) segment(%{{.*}}) outs
+  %oc, %mc, %tc = grouped.plan %e capacity(%n) segment(%n) outs(%o0, %e0, %t0 : tensor<9xi64>, tensor<?x2xi32>, tensor<?xi32>) : tensor<?x2xi32> -> tensor<9xi64>, tensor<?x2xi32>, tensor<?xi32>
   // CHECK: moe.get_weight{{.*}} : tensor<8x4x32x16xf32>
   %p = moe.get_weight @p : tensor<8x4x32x16xf32>
   // CHECK: grouped.matmul{{.*}} : tensor<?x32xf32> -> tensor<?x24xf32> epilogue {

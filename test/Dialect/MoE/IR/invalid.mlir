@@ -237,6 +237,42 @@ func.func @f(%l: tensor<?x8xf32>) {
 
 // -----
 
+// C15: the value of dropped groups.
+
+func.func @f(%l: tensor<?x8xf32>) {
+  // expected-error@+1 {{'moe.route' op expects no group_fill without groups}}
+  %w, %e = moe.route %l {k = 2 : i64, group_fill = 0.0 : f32} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
+  return
+}
+
+// -----
+
+// C16: the sparse mixer.
+
+func.func @f(%l: tensor<?x8xf32>) {
+  // expected-error@+1 {{'moe.route' op expects mixer_threshold for the score sparse_mixer and for no other}}
+  %w, %e = moe.route %l {k = 2 : i64, score = #moe.score<sparse_mixer>} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
+  return
+}
+
+// -----
+
+func.func @f(%l: tensor<?x8xf32>) {
+  // expected-error@+1 {{'moe.route' op expects mixer_threshold for the score sparse_mixer and for no other}}
+  %w, %e = moe.route %l {k = 2 : i64, mixer_threshold = 0.02 : f32} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
+  return
+}
+
+// -----
+
+func.func @f(%l: tensor<?x8xf32>) {
+  // expected-error@+1 {{'moe.route' op expects the score sparse_mixer to stand before selection, without bias, groups and weigh_by}}
+  %w, %e = moe.route %l {k = 2 : i64, n_group = 2 : i64, score = #moe.score<sparse_mixer>, mixer_threshold = 0.02 : f32} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
+  return
+}
+
+// -----
+
 // C5: the shapes of moe.dispatch.
 
 func.func @f(%x: tensor<4x16xf32>, %e: tensor<5x2xi32>) {
@@ -290,6 +326,16 @@ func.func @f(%x: tensor<?x16xf32>, %e: tensor<?x2xi32>) {
 func.func @f(%x: tensor<?x16xf32>, %e: tensor<?x2xi32>) {
   // expected-error@+1 {{'moe.dispatch' op expects a row map of the experts' shape, got 'tensor<?x3xi32>'}}
   %r, %s, %m = moe.dispatch %x, %e : tensor<?x16xf32>, tensor<?x2xi32> -> tensor<?x16xf32>, tensor<8xi64>, tensor<?x3xi32>
+  return
+}
+
+// -----
+
+// C17: the segments of a capacity.
+
+func.func @f(%x: tensor<?x16xf32>, %e: tensor<?x2xi32>, %n: index) {
+  // expected-error@+1 {{'moe.dispatch' op expects no segment without a capacity}}
+  %r, %s, %m = moe.dispatch %x, %e segment(%n) : tensor<?x16xf32>, tensor<?x2xi32> -> tensor<?x16xf32>, tensor<8xi64>, tensor<?x2xi32>
   return
 }
 

@@ -133,7 +133,7 @@ def Grouped_GateOp : Grouped_KernelOp<"gate", [AttrSizedOperandSegments]> {
       {k = 2 : i64, renormalize} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
     ```
 
-    Constraints: C1, C2, C3, C4 as for `moe.route`, G4 (outs).
+    Constraints: C1, C2, C3, C4, C15, C16 as for `moe.route`, G4 (outs).
   }];
   let arguments = (ins
     Shaped<[MoE_Float], [2]>:$logits,
@@ -150,6 +150,9 @@ def Grouped_GateOp : Grouped_KernelOp<"gate", [AttrSizedOperandSegments]> {
     DefaultValuedAttr<ConfinedAttr<I64Attr, [IntPositive]>, "1">:$n_group,
     DefaultValuedAttr<ConfinedAttr<I64Attr, [IntPositive]>, "1">:$topk_group,
     DefaultValuedAttr<ConfinedAttr<I64Attr, [IntPositive]>, "1">:$group_top,
+    OptionalAttr<F32Attr>:$group_fill,
+    DefaultValuedAttr<MoE_WeighByAttr, "::mlir::moe::WeighBy::Score">:$weigh_by,
+    OptionalAttr<F32Attr>:$mixer_threshold,
     Variadic<Shaped<[MoE_Float, I32], [2]>>:$outs);
   let results = (outs Variadic<2DTensorOf<[MoE_Float, I32]>>:$results);
   let assemblyFormat = [{
@@ -158,7 +161,7 @@ def Grouped_GateOp : Grouped_KernelOp<"gate", [AttrSizedOperandSegments]> {
   }];
 }
 
-def Grouped_PlanOp : Grouped_KernelOp<"plan"> {
+def Grouped_PlanOp : Grouped_KernelOp<"plan", [AttrSizedOperandSegments]> {
   let summary = "sort choices by expert";
   let description = [{
     `experts` is `[T, k]` (i32, -1 for "no expert"). The `outs` are: `offsets`
@@ -166,6 +169,7 @@ def Grouped_PlanOp : Grouped_KernelOp<"plan"> {
     `row_map` `[T, k]` (i32; the row of a choice, or -1) and `row_token`
     `[T * k]` (i32; the token of a row; 0 from `offsets[E]` on, where rows
     belong to no expert). Rows are sorted by expert, then by `(token, choice)`.
+    `capacity` and `segment` have the meaning that they have for `moe.dispatch`.
 
     An expert id outside `[-1, E)` stops the run (C6). `layer` numbers the
     routed layers of a model for the load counters; absent: not counted.
@@ -177,15 +181,19 @@ def Grouped_PlanOp : Grouped_KernelOp<"plan"> {
       : tensor<?x2xi32> -> tensor<9xi64>, tensor<?x2xi32>, tensor<?xi32>
     ```
 
-    Constraints: C5 as for `moe.dispatch`, G4 (outs). When the program runs: C6.
+    Constraints: C5, C17 as for `moe.dispatch`, G4 (outs). When the program
+    runs: C6.
   }];
   let arguments = (ins
     Shaped<[I32], [2]>:$experts,
+    Optional<Index>:$capacity,
+    Optional<Index>:$segment,
     OptionalAttr<I64Attr>:$layer,
     Variadic<Shaped<[I32, I64], [1, 2]>>:$outs);
   let results = (outs Variadic<TensorRankOf<[I32, I64], [1, 2]>>:$results);
   let assemblyFormat = [{
-    $experts `outs` `(` $outs `:` type($outs) `)` attr-dict
+    $experts (`capacity` `(` $capacity^ `)`)? (`segment` `(` $segment^ `)`)?
+    `outs` `(` $outs `:` type($outs) `)` attr-dict
     `:` type($experts) (`->` type($results)^)?
   }];
 }

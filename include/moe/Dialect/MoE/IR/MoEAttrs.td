@@ -20,7 +20,8 @@ def MoE_ScoreFunction : MoE_Enum<"ScoreFunction",
     "how logits become scores", [
       I32EnumCase<"None", 0, "none">,
       I32EnumCase<"Softmax", 1, "softmax">,
-      I32EnumCase<"Sigmoid", 2, "sigmoid">
+      I32EnumCase<"Sigmoid", 2, "sigmoid">,
+      I32EnumCase<"SparseMixer", 3, "sparse_mixer">
     ]>;
 
 def MoE_ScorePosition : MoE_Enum<"ScorePosition",
@@ -28,6 +29,12 @@ def MoE_ScorePosition : MoE_Enum<"ScorePosition",
     [
       I32EnumCase<"BeforeSelection", 0, "before_selection">,
       I32EnumCase<"AfterSelection", 1, "after_selection">
+    ]>;
+
+def MoE_WeighBy : MoE_Enum<"WeighBy",
+    "which value of a chosen expert its weight is made of", [
+      I32EnumCase<"Score", 0, "score">,
+      I32EnumCase<"Compared", 1, "compared">
     ]>;
 
 def MoE_NaNRule : MoE_Enum<"NaNRule",
@@ -49,6 +56,7 @@ class MoE_EnumAttr<EnumInfo info, string mnemonic>
 
 def MoE_ScoreFunctionAttr : MoE_EnumAttr<MoE_ScoreFunction, "score">;
 def MoE_ScorePositionAttr : MoE_EnumAttr<MoE_ScorePosition, "position">;
+def MoE_WeighByAttr : MoE_EnumAttr<MoE_WeighBy, "weigh_by">;
 def MoE_NaNRuleAttr : MoE_EnumAttr<MoE_NaNRule, "nan">;
 def MoE_TieBreakAttr : MoE_EnumAttr<MoE_TieBreak, "tie_break">;
 

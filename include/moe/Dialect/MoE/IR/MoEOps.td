@@ -131,20 +131,32 @@ def MoE_RouteOp : MoE_Op<"route", [
 
     1. With `position = before_selection`, `s = score(logits)` over all `E`
        experts; otherwise `s = logits`.
-    2. The `k` experts with the greatest `s + bias` (`bias` is `[E]`, absent
+    2. The `k` experts with the greatest `v = s + bias` (`bias` is `[E]`, absent
        means 0) are chosen, best first; equal values in the order of
        `tie_break`; a NaN counts as the greatest or the smallest value according
        to `nan`. With `n_group = G`, only the experts of the `topk_group` best
        groups stand for choice: the experts form `G` consecutive groups of
-       `E / G`, and a group's value is the sum of its `group_top` greatest
-       `s + bias`.
-    3. `w[j] = s[experts[j]]` (without `bias`); with `position =
+       `E / G`, and a group's value is the sum of its `group_top` greatest `v`.
+       With `group_fill`, the experts of the other groups do stand for choice,
+       but with `v = group_fill`.
+    3. `w[j] = s[experts[j]]` (without `bias` and `group_fill`) or, with
+       `weigh_by = compared`, `w[j] = v[experts[j]]`; with `position =
        after_selection`, `w = score(w)` over the `k` chosen values.
     4. With `renormalize`, `w = w / (sum(w) + renormalize_epsilon)`.
     5. `w = w * scale`.
 
+    With `score = sparse_mixer` the weights are those of SparseMixer instead of
+    steps 1 and 3: `s = logits`, and the weight of the `j`-th choice `c` is its
+    share of the softmax over the experts that were not chosen before it and are
+    near it, `1 / sum of exp(s[i] - s[c])`, where `i` is near unless
+    `(s[c] - s[i]) / max(|s[i]|, s[c]) > mixer_threshold`.
+
+    A row depends on no other row: what an expert can hold is for
+    `moe.dispatch` to say.
+
     Sources: Shazeer et al. 2017 (arXiv:1701.06538), Jiang et al. 2024 (Mixtral,
-    arXiv:2401.04088), DeepSeek-AI 2024 (arXiv:2412.19437).
+    arXiv:2401.04088), DeepSeek-AI 2024 (arXiv:2405.04434, arXiv:2412.19437),
+    Liu et al. 2024 (GRIN, arXiv:2409.12136).
 
     Example:
 
@@ -154,7 +166,7 @@ def MoE_RouteOp : MoE_Op<"route", [
     ```
 
     Constraints: C1 (k), C2 (result shapes), C3 (bias), C4 (groups), C11
-    (element types).
+    (element types), C15 (fill of groups), C16 (sparse mixer).
   }];
   let arguments = (ins
     2DTensorOf<[MoE_Float]>:$logits,
@@ -170,7 +182,10 @@ def MoE_RouteOp : MoE_Op<"route", [
     DefaultValuedAttr<MoE_NaNRuleAttr, "NaNRule::Largest">:$nan,
     DefaultValuedAttr<ConfinedAttr<I64Attr, [IntPositive]>, "1">:$n_group,
     DefaultValuedAttr<ConfinedAttr<I64Attr, [IntPositive]>, "1">:$topk_group,
-    DefaultValuedAttr<ConfinedAttr<I64Attr, [IntPositive]>, "1">:$group_top);
+    DefaultValuedAttr<ConfinedAttr<I64Attr, [IntPositive]>, "1">:$group_top,
+    OptionalAttr<F32Attr>:$group_fill,
+    DefaultValuedAttr<MoE_WeighByAttr, "WeighBy::Score">:$weigh_by,
+    OptionalAttr<F32Attr>:$mixer_threshold);
   let results = (outs
     2DTensorOf<[MoE_Float]>:$weights,
     2DTensorOf<[I32]>:$experts);
@@ -183,7 +198,7 @@ def MoE_RouteOp : MoE_Op<"route", [
 
 // Not speculatable, like everything below that checks values at run time.
 def MoE_DispatchOp : MoE_Op<"dispatch", [
-    NoMemoryEffect,
+    NoMemoryEffect, AttrSizedOperandSegments,
     DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>]> {
   let summary = "bring tokens into expert order";
   let description = [{
@@ -194,6 +209,12 @@ def MoE_DispatchOp : MoE_Op<"dispatch", [
     row of the j-th choice of token `t`, or -1. Choices of -1 have no row: as
     many rows at the end belong to no group and hold unspecified values.
 
+    With `capacity`, an expert takes at most that many choices of every
+    `segment` consecutive tokens (without `segment`: of all tokens). Places are
+    given to all first choices in the order of the tokens, then to all second
+    choices, and so on; who comes too late is dropped and has no row. The last
+    segment may be shorter.
+
     Example:
 
     ```mlir
@@ -202,22 +223,34 @@ def MoE_DispatchOp : MoE_Op<"dispatch", [
       -> tensor<?x32xf32>, tensor<8xi64>, tensor<?x2xi32>
     ```
 
-    Constraints: C5 (shapes), C11 (element types). When the program runs: C6
-    (an expert id lies in [-1, E)), C12 (sizes that must be equal), C14 (at most
-    2^31 - 1 rows).
+    Sources: Lepikhin et al. 2020 (GShard, arXiv:2006.16668), Fedus et al. 2021
+    (Switch, arXiv:2101.03961).
+
+    Constraints: C5 (shapes), C11 (element types), C17 (segment). When the
+    program runs: C6 (an expert id lies in [-1, E)), C12 (sizes that must be
+    equal), C14 (at most 2^31 - 1 rows), C18 (a segment holds tokens).
   }];
   let arguments = (ins
     2DTensorOf<[MoE_Float]>:$tokens,
-    2DTensorOf<[I32]>:$experts);
+    2DTensorOf<[I32]>:$experts,
+    Optional<Index>:$capacity,
+    Optional<Index>:$segment);
   let results = (outs
     2DTensorOf<[MoE_Float]>:$rows,
     1DTensorOf<[I64]>:$group_sizes,
     2DTensorOf<[I32]>:$row_map);
   let assemblyFormat = [{
-    $tokens `,` $experts attr-dict `:` type($tokens) `,` type($experts)
+    $tokens `,` $experts (`capacity` `(` $capacity^ `)`)?
+    (`segment` `(` $segment^ `)`)? attr-dict
+    `:` type($tokens) `,` type($experts)
     `->` type($rows) `,` type($group_sizes) `,` type($row_map)
   }];
   let hasVerifier = 1;
+  let builders = [OpBuilder<(ins "Type":$rows, "Type":$groupSizes,
+      "Type":$rowMap, "Value":$tokens, "Value":$experts), [{
+    build($_builder, $_state, rows, groupSizes, rowMap, tokens, experts,
+          /*capacity=*/Value(), /*segment=*/Value());
+  }]>];
 }
 
 //===----------------------------------------------------------------------===//

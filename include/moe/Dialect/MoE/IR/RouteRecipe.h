@@ -12,8 +12,8 @@
 
 namespace mlir::moe {
 
-/// Verifies C1 (k), C3 (bias) and C4 (groups) of an op with the attributes of
-/// `moe.route`.
+/// Verifies C1 (k), C3 (bias), C4 and C15 (groups) and C16 (sparse mixer) of an
+/// op with the attributes of `moe.route`.
 template <typename RecipeOp> LogicalResult verifyRecipe(RecipeOp op) {
   auto logits = cast<ShapedType>(op.getLogits().getType());
   int64_t experts = logits.getDimSize(1);
@@ -42,9 +42,20 @@ template <typename RecipeOp> LogicalResult verifyRecipe(RecipeOp op) {
     return op.emitOpError("expects group_top to be at most the group's size, "
                           "got ")
            << top << " > " << experts / groups;
-  if (kept * (experts / groups) < k) // C4
+  if (groups == 1 && op.getGroupFill()) // C15
+    return op.emitOpError("expects no group_fill without groups");
+  if (!op.getGroupFill() && kept * (experts / groups) < k) // C4
     return op.emitOpError("expects at least k experts in the kept groups, got ")
            << kept * (experts / groups) << " < " << k;
+  bool mixer = op.getScore() == ScoreFunction::SparseMixer;
+  if (mixer != op.getMixerThreshold().has_value()) // C16
+    return op.emitOpError("expects mixer_threshold for the score sparse_mixer "
+                          "and for no other");
+  if (mixer && (op.getBias() || groups > 1 ||
+                op.getPosition() != ScorePosition::BeforeSelection ||
+                op.getWeighBy() != WeighBy::Score)) // C16
+    return op.emitOpError("expects the score sparse_mixer to stand before "
+                          "selection, without bias, groups and weigh_by");
   return success();
 }
 
