@@ -10,6 +10,7 @@
 
 #include "OutputFiles.h"
 #include "Progress.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/MLIRContext.h"
@@ -23,6 +24,7 @@
 #include "moe/Target/CPU/MachineCode.h"
 #include "moe/Target/Weights/PackWeights.h"
 #include "moe/Target/Weights/WeightFile.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Support/FileSystem.h"
@@ -62,6 +64,7 @@ private:
   LogicalResult linkModel(const std::string &object);
   LogicalResult writeDescription(const ModelDescriptor &descriptor);
   LogicalResult writeModule(StringRef file);
+  LogicalResult checkOverwrites();
 
   /// Prints one line about the input or an output.
   LogicalResult fail(const Twine &message);
@@ -78,6 +81,8 @@ private:
   std::string outputName(StringRef suffix) const {
     return prefix + suffix.str();
   }
+  /// The file for the module's text, when a phase's text is the result.
+  std::string moduleFile() const;
 
   DriverOptions options;
   /// Output names without suffix; "-" for standard output.
@@ -192,6 +197,13 @@ Phase Compilation::lastPhase() const {
   return options.emit == EmitKind::MLIR ? std::min(last, Phase::Lower) : last;
 }
 
+std::string Compilation::moduleFile() const {
+  if (!options.output.empty())
+    return options.output;
+  bool toFile = options.emit == EmitKind::MLIR && !options.compileTo;
+  return toFile ? outputName(".mlir") : "-";
+}
+
 LogicalResult Compilation::checkOptions() {
   StringRef extension = path::extension(options.input);
   bool isText = extension == ".mlir" || options.input == "-";
@@ -219,7 +231,7 @@ LogicalResult Compilation::checkOptions() {
   if (name == "-")
     name = path::stem(options.input).str();
   if (name.empty() || name == "." || name == "..")
-    return fail("--output expects a file name, got '" + options.output + "'");
+    return fail("-o expects a file name, got '" + options.output + "'");
   if (output == "-")
     return success();
   StringRef folder = path::parent_path(prefix);
@@ -273,6 +285,44 @@ LogicalResult Compilation::parseModule() {
   return success();
 }
 
+/// Text that was lowered has no use for earlier phases: they would drop what it
+/// refers to by address.
+static LogicalResult checkPhase(ModuleOp module, Phase from) {
+  if (from >= Phase::Lower)
+    return success();
+  for (auto function : module.getOps<LLVM::LLVMFuncOp>())
+    if (!function.isExternal())
+      return function.emitError("expects --compile-from=lower for a module "
+                                "that was lowered, found llvm.func @")
+             << function.getSymName();
+  return success();
+}
+
+/// A result must not take the place of what it is made from.
+LogicalResult Compilation::checkOverwrites() {
+  SmallVector<std::string> outputs;
+  if (lastPhase() != Phase::Emit)
+    outputs.push_back(moduleFile());
+  else if (prefix != "-")
+    for (StringRef end : {suffix(), StringRef(".weights"), StringRef(".json"),
+                          StringRef(".h")})
+      outputs.push_back(outputName(end));
+
+  llvm::StringSet<> sources;
+  sources.insert(options.input);
+  auto folder = (*module)->getAttrOfType<StringAttr>(kSourceDirAttr);
+  for (auto weight : module->getOps<WeightOp>()) {
+    SmallString<256> file(folder ? folder.getValue() : StringRef());
+    path::append(file, weight.getFile());
+    sources.insert(file);
+  }
+  for (const std::string &output : outputs)
+    for (StringRef source : sources.keys())
+      if (output != "-" && fs::equivalent(output, source))
+        return fail("cannot write '" + output + "': the model is read from it");
+  return success();
+}
+
 LogicalResult Compilation::load() {
   progress.begin("import");
   if (fs::is_directory(options.input)) {
@@ -289,7 +339,9 @@ LogicalResult Compilation::load() {
     (*module)->setAttr(kSourceDirAttr, StringAttr::get(&context, folder));
   }
   reached = options.compileFrom.value_or(Phase::Import);
-  return success();
+  if (failed(checkPhase(*module, reached)))
+    return failure();
+  return checkOverwrites();
 }
 
 LogicalResult Compilation::chooseTarget() {
@@ -510,12 +562,7 @@ bool Compilation::run() {
     if (failed(emit()))
       return false;
   } else {
-    bool toFile = options.emit == EmitKind::MLIR && !options.compileTo &&
-                  options.output.empty();
-    std::string file = !options.output.empty() ? options.output
-                       : toFile                ? outputName(".mlir")
-                                               : "-";
-    if (failed(writeModule(file)))
+    if (failed(writeModule(moduleFile())))
       return false;
   }
   progress.begin("rename");

@@ -151,9 +151,9 @@ static ModelDescriptor::Site describeSite(StringRef node, StringRef message) {
 LogicalResult moe::describeModel(ModuleOp module, ModelDescriptor &descriptor) {
   auto signature = module->getAttrOfType<DictionaryAttr>(kSignatureAttr);
   if (!signature)
-    return module.emitError("expects the attribute '")
-           << kSignatureAttr
-           << "' on the module; was 'moe-record-signature' run?";
+    return module.emitError("expects a function @main with a body, or the "
+                            "attribute '")
+           << kSignatureAttr << "' that 'moe-record-signature' makes of it";
   auto list = [&](StringRef name) {
     auto values = signature.getAs<ArrayAttr>(name);
     return values ? values : ArrayAttr::get(module.getContext(), {});

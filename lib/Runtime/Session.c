@@ -7,6 +7,7 @@
  *===----------------------------------------------------------------------===*/
 #include "Internal.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -17,17 +18,31 @@
 
 /*---- Threads --------------------------------------------------------------*/
 
-/* OMP_NUM_THREADS is a list, one number per nesting level; ours is the first.
- * Without it, every CPU the process may run on: taskset and containers count.
- */
-static int32_t default_threads(void) {
+/* OMP_NUM_THREADS: a list, one number per nesting level; ours is the first. 0
+ * without it, -1 if it is malformed: libomp, which reads it when it is first
+ * used, would end the process or hang. */
+static int32_t threads_of_environment(void) {
   const char *text = getenv("OMP_NUM_THREADS");
-  if (text) {
+  if (!text)
+    return 0;
+  long first = 0;
+  for (;;) {
     char *end;
+    errno = 0;
     long value = strtol(text, &end, 10);
-    if (end != text && value >= 1)
-      return value < MAX_THREADS ? (int32_t)value : MAX_THREADS;
+    if (end == text || value < 1 || errno == ERANGE)
+      return -1;
+    first = first ? first : value;
+    text = end + strspn(end, " \t");
+    if (!*text)
+      return first < MAX_THREADS ? (int32_t)first : MAX_THREADS;
+    if (*text++ != ',')
+      return -1;
   }
+}
+
+/* Every CPU the process may run on: taskset and containers count. */
+static int32_t available_threads(void) {
   cpu_set_t set;
   long count = sched_getaffinity(0, sizeof set, &set) == 0
                    ? CPU_COUNT(&set)
@@ -113,6 +128,12 @@ moe_status moe_impl_session_create(moe_model *model, int32_t threads,
   if (model->flags & MOE_OPEN_SIGNATURE)
     return moe_fail(message, MOE_ERROR_ARGUMENT,
                     "the model was opened for its signature only");
+  int32_t wanted = threads_of_environment();
+  if (wanted < 0)
+    return moe_fail(message, MOE_ERROR_ARGUMENT,
+                    "OMP_NUM_THREADS is '%s', expects a positive number or a "
+                    "list of them",
+                    getenv("OMP_NUM_THREADS"));
   moe_session *session = calloc(1, sizeof *session);
   if (!session)
     return moe_fail(message, MOE_ERROR_MEMORY, "out of memory");
@@ -126,7 +147,9 @@ moe_status moe_impl_session_create(moe_model *model, int32_t threads,
   }
   moe_model_retain(model);
   session->context.weights = model->weights.data;
-  session->context.num_threads = threads ? threads : default_threads();
+  session->context.num_threads = threads  ? threads
+                                 : wanted ? wanted
+                                          : available_threads();
   *out = session;
   return MOE_OK;
 }

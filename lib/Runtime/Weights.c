@@ -108,7 +108,8 @@ moe_status moe_weights_open(const char *path, uint64_t size, uint64_t hash,
   memset(weights, 0, sizeof *weights);
   int fd;
   do
-    fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* Not to wait for the other end of a pipe. */
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   while (fd < 0 && errno == EINTR);
   if (fd < 0)
     return moe_fail(message, MOE_ERROR_IO, "cannot open weight file '%s': %s",

@@ -155,18 +155,32 @@ class Api(Structure):
     ]
 
 
+_spellings: dict[str, list[tuple[int, int]]] = {}
+
+
+def _spelling(path: str) -> str:
+    """`path` as nobody called another file before. The loader takes a name that it knows for the file it knows by it,
+    even if a model that was compiled again has taken its place."""
+    # A slash keeps the loader from searching its own folders.
+    folder, name = os.path.split(os.path.abspath(path))
+    status = os.stat(path)
+    files = _spellings.setdefault(os.path.join(folder, name), [])
+    file = (status.st_dev, status.st_ino)
+    if file not in files:
+        files.append(file)
+    return os.path.join(folder, *["."] * files.index(file), name)
+
+
 class Library:
     """A loaded model library and its table of functions (attribute `api`).
 
     Objects that hold a handle of the model hold its Library too: the code is
-    unloaded when the last of them is gone, so that a model that was compiled
-    again can be opened under the same name.
+    unloaded when the last of them is gone.
     """
 
     def __init__(self, path: str):
         """Raises OSError when the loader refuses the file, ValueError when it is no compiled model."""
-        # Without a slash the loader would search its own folders.
-        self._loaded = ctypes.CDLL(os.path.join(os.curdir, path), mode=os.RTLD_NOW | os.RTLD_LOCAL)
+        self._loaded = ctypes.CDLL(_spelling(path), mode=os.RTLD_NOW | os.RTLD_LOCAL)
         try:
             get_api = self._loaded.moe_get_api
         except AttributeError:

@@ -13,7 +13,7 @@ from .errors import CompileError
 logger = logging.getLogger("moe_mlir")
 
 # What `--emit` adds to the output's name.
-_SUFFIXES = {"lib": ".so", "exe": "", "obj": ".o", "asm": ".s", "llvm": ".ll", "mlir": ".mlir"}
+_SUFFIXES = {"lib": ".so", "exe": "", "obj": ".o", "asm": ".s", "llvm": ".ll", "mlir": ""}
 
 
 def find_compiler() -> Path:
@@ -44,7 +44,8 @@ def compile(
     """Compiles an ONNX model (or a module of an earlier phase) and returns the path of the result.
 
     output:      name of the results without suffix: `<output>.so`, `.weights`, `.h`, `.json`. Default: beside the
-                 model, under its name. With the option `compile_to="<phase>"`, the file for the module's text.
+                 model, under its name. With `emit="mlir"` or the option `compile_to="<phase>"`, the file for the
+                 module's text. Default: `<model>.<phase>.mlir`.
     target_cpu:  CPU to compile for (`native`, `x86-64-v3`, `znver4`, ...). Default: this machine's.
     emit:        `lib` (default), `exe`, `obj`, `asm`, `llvm` or `mlir`.
     remarks:     log why layers were not recognised, at level INFO of the logger `moe_mlir`.
@@ -57,7 +58,13 @@ def compile(
         raise CompileError(f"expects emit to be one of {', '.join(_SUFFIXES)}, got '{emit}'")
     model = os.fspath(model)
     phase = options.get("compile_to")
+    if emit == "mlir" and phase in (None, "emit"):
+        phase = "lower"
+    elif phase == "emit":
+        phase = None
     suffix = _SUFFIXES[emit] if phase is None else ""
+    if output == "-":
+        raise CompileError("expects output to be a file name, got '-'")
     if output is None:
         output = os.path.splitext(model)[0] + (f".{phase}.mlir" if phase is not None else "")
     output = os.fspath(output)

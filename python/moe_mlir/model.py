@@ -377,6 +377,8 @@ class Session(_Owner):
         Raises CacheCapacityError when the present has more positions than the cache has room for, and what `run`
         raises.
         """
+        if not isinstance(cache, KVCache):
+            raise InputError(f"expects a KVCache, got {type(cache).__name__}", abi.ERROR_ARGUMENT)
         by_name = len(arrays) == 1 and isinstance(arrays[0], Mapping)
         past = {binding.input for binding in cache._bindings}
         if outputs is None:

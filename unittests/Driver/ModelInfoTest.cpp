@@ -124,7 +124,7 @@ TEST_F(ModelInfoTest, LeavesOutCachesThatTheRuntimeWouldRefuse) {
 
 TEST_F(ModelInfoTest, RefusesWhatItCannotDescribe) {
   EXPECT_FALSE(describe(""));
-  EXPECT_NE(text.find("expects the attribute 'moe.signature'"),
+  EXPECT_NE(text.find("expects a function @main with a body"),
             std::string::npos);
   EXPECT_FALSE(describe("moe.signature = {inputs = [1 : i64]}"));
   EXPECT_NE(text.find("expects every value"), std::string::npos);

@@ -422,7 +422,8 @@ static inline int64_t moe_weights_bytes(const moe_model *model) {
 
 /* Creates a session: the working memory, threads, error and counters of one
  * caller. `threads` 0 means the first number of OMP_NUM_THREADS, or else the
- * number of CPUs this process may use. */
+ * number of CPUs this process may use. A malformed OMP_NUM_THREADS is an error
+ * whatever `threads` is, because the OpenMP runtime would end the process. */
 static inline moe_status moe_session_create(moe_model *model, int32_t threads,
                                             moe_session **session, char *error,
                                             size_t error_size) {

@@ -11,6 +11,7 @@
 #include "lld/Common/Driver.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SmallString.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
@@ -41,7 +42,12 @@ static bool runLinker(const std::vector<std::string> &arguments,
   usable = result.canRunAgain;
   if (result.retCode == 0)
     return true;
-  error = err.empty() ? "the linker failed" : StringRef(err).trim().str();
+  // One line: LLD says where in further ones.
+  SmallVector<StringRef> lines;
+  StringRef(err).split(lines, '\n', /*MaxSplit=*/-1, /*KeepEmpty=*/false);
+  for (StringRef &line : lines)
+    line.consume_front(">>> ");
+  error = lines.empty() ? "the linker failed" : llvm::join(lines, ", ");
   return false;
 }
 

@@ -28,7 +28,8 @@ static std::string describe(const char *what, const std::string &path) {
 
 bool mlir::moe::readFile(const std::string &path, Buffer &bytes,
                          std::string &error) {
-  int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Not to wait for the other end of a pipe.
+  int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0) {
     error = describe("cannot open", path);
     return false;
