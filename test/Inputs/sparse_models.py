@@ -32,7 +32,7 @@ class Graph:
         if isinstance(value, str):
             return value
         array = np.asarray(value)
-        array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
+        array = array.astype({"f": np.float32, "b": bool}.get(array.dtype.kind, np.int64))
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self.known:
             self.known[key] = f"val_{len(self.initializers)}"

@@ -14,13 +14,72 @@ using namespace mlir;
 using namespace mlir::moe;
 using mlir::onnx::NodeOp;
 
+AxisContext::AxisContext(Value ids, int64_t k, int64_t experts)
+    : k(k), experts(experts), idsRank(rankOf(ids)) {
+  tokens = rowsOf(ids);
+  if (idsRank == 3) {
+    batch = dimOf(ids, 0);
+    sequence = dimOf(ids, 1);
+  }
+}
+
+static int64_t staticSize(const SymbolicDim &dim) {
+  return dim.constant.value_or(ShapedType::kDynamic);
+}
+
 Axis AxisContext::token() const {
-  return {AxisAtom{AxisAtom::Token,
-                   tokens.constant.value_or(ShapedType::kDynamic)}};
+  return {AxisAtom{AxisAtom::Token, staticSize(tokens)}};
 }
 
 Axis AxisContext::choice() const {
   return k == 1 ? Axis() : Axis{AxisAtom{AxisAtom::Choice, k}};
+}
+
+AxisLayout AxisContext::chosen() const {
+  if (idsRank != 3)
+    return {token(), choice()};
+  return {{AxisAtom{AxisAtom::Batch, staticSize(batch)}},
+          {AxisAtom{AxisAtom::Sequence, staticSize(sequence)}},
+          choice()};
+}
+
+std::optional<AxisLayout> AxisContext::tokenRows(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  if (!type || type.getRank() < 2 || type.getRank() > 3)
+    return std::nullopt;
+  Axis feature = {
+      AxisAtom{AxisAtom::Feature, type.getDimSize(type.getRank() - 1)}};
+  if (!(rowsOf(value) == tokens))
+    return std::nullopt;
+  if (type.getRank() == 2)
+    return AxisLayout{token(), feature};
+  if (type.getDimSize(0) == 1)
+    return AxisLayout{{}, token(), feature};
+  SymbolicDim outer = dimOf(value, 0), inner = dimOf(value, 1);
+  if (batch.isKnown() && !(batch == outer))
+    return std::nullopt;
+  batch = outer;
+  sequence = inner;
+  return AxisLayout{{AxisAtom{AxisAtom::Batch, staticSize(batch)}},
+                    {AxisAtom{AxisAtom::Sequence, staticSize(sequence)}},
+                    feature};
+}
+
+SymbolicDim AxisContext::sizeOf(const AxisAtom &atom) const {
+  switch (atom.role) {
+  case AxisAtom::Token:
+    return tokens;
+  case AxisAtom::Batch:
+    return batch;
+  case AxisAtom::Sequence:
+    return sequence;
+  default:
+    return {};
+  }
+}
+
+bool AxisContext::hasSize(const AxisAtom &atom, const SymbolicDim &dim) const {
+  return sizeOf(atom) == dim || (isSizeOf && isSizeOf(dim, atom));
 }
 
 bool moe::hasRole(const AxisLayout &layout, AxisAtom::Role role) {
@@ -35,9 +94,19 @@ bool moe::isAxis(const Axis &axis, AxisAtom::Role role) {
   return axis.size() == 1 && axis[0].role == role;
 }
 
+bool moe::isTokenRows(const AxisLayout &layout) {
+  if (layout.empty() || !isAxis(layout.back(), AxisAtom::Feature))
+    return false;
+  if (layout.size() == 2)
+    return isAxis(layout[0], AxisAtom::Token);
+  return layout.size() == 3 && isAxis(layout[0], AxisAtom::Batch) &&
+         isAxis(layout[1], AxisAtom::Sequence);
+}
+
 std::string moe::describe(const AxisLayout &layout) {
-  static const char *const names[] = {"token", "choice", "row", "column",
-                                      "feature"};
+  static const char *const names[] = {"token",  "batch",  "sequence", "choice",
+                                      "expert", "hit",    "sorted",   "index",
+                                      "row",    "column", "feature"};
   std::string text;
   llvm::raw_string_ostream os(text);
   os << '[';
@@ -67,50 +136,90 @@ namespace {
 /// Deals the atoms of the source out to the dimensions of the target, from both
 /// ends towards the one dimension whose size is not known.
 struct Dealer {
-  ArrayRef<AxisAtom> atoms;
-  const AxisContext &context;
+  SmallVector<AxisAtom> atoms;
+  AxisContext &context;
 
   /// The atoms at the front (or at the back) whose product is `dim`.
   std::optional<Axis> take(const SymbolicDim &dim, bool front) {
-    if (dim.value) {
-      bool token = !atoms.empty() && dim == context.tokens &&
-                   next(front).role == AxisAtom::Token;
-      if (!token)
-        return std::nullopt;
+    if (!atoms.empty() && context.hasSize(next(front), dim))
       return consume(1, front);
-    }
-    int64_t product = 1;
-    size_t count = 0;
-    if (*dim.constant == 1)
+    if (dim.constant == 1)
       return consume(!atoms.empty() && next(front).size == 1, front);
-    while (product < *dim.constant && count < atoms.size()) {
-      int64_t size =
-          (front ? atoms[count] : atoms[atoms.size() - 1 - count]).size;
-      if (ShapedType::isDynamic(size) ||
-          llvm::MulOverflow(product, size, product) || size == 0)
-        return std::nullopt;
-      ++count;
-    }
-    if (product != *dim.constant)
-      return std::nullopt;
-    return consume(count, front);
+    if (dim.constant)
+      if (auto count = countOf(*dim.constant, front))
+        return consume(*count, front);
+    if (dim == context.tokens && isDivided(front))
+      return consume(2, front);
+    return divide(dim, front);
   }
 
   const AxisAtom &next(bool front) {
     return front ? atoms.front() : atoms.back();
   }
 
+private:
+  /// How many atoms have the product `size`.
+  std::optional<size_t> countOf(int64_t size, bool front) {
+    int64_t product = 1;
+    size_t count = 0;
+    while (product < size && count < atoms.size()) {
+      int64_t atom =
+          (front ? atoms[count] : atoms[atoms.size() - 1 - count]).size;
+      if (ShapedType::isDynamic(atom) ||
+          llvm::MulOverflow(product, atom, product) || atom == 0)
+        return std::nullopt;
+      ++count;
+    }
+    return product == size ? std::optional(count) : std::nullopt;
+  }
+
+  /// Whether batch and sequence are next.
+  bool isDivided(bool front) {
+    if (atoms.size() < 2)
+      return false;
+    size_t at = front ? 0 : atoms.size() - 2;
+    return atoms[at].role == AxisAtom::Batch &&
+           atoms[at + 1].role == AxisAtom::Sequence;
+  }
+
+  /// Takes batch or sequence off the tokens.
+  std::optional<Axis> divide(const SymbolicDim &dim, bool front) {
+    if (atoms.empty() || next(front).role != AxisAtom::Token)
+      return std::nullopt;
+    if (!context.batch.isKnown() && context.mayDivide && front && dim.isKnown())
+      context.batch = dim;
+    if (!context.batch.isKnown() ||
+        !(dim == (front ? context.batch : context.sequence)))
+      return std::nullopt;
+    AxisAtom batch{AxisAtom::Batch, staticSize(context.batch)};
+    AxisAtom sequence{AxisAtom::Sequence, staticSize(context.sequence)};
+    AxisAtom &token = front ? atoms.front() : atoms.back();
+    token = front ? sequence : batch;
+    return Axis{front ? batch : sequence};
+  }
+
   Axis consume(size_t count, bool front) {
-    ArrayRef<AxisAtom> taken =
-        front ? atoms.take_front(count) : atoms.take_back(count);
-    atoms = front ? atoms.drop_front(count) : atoms.drop_back(count);
-    return Axis(taken);
+    auto *begin = front ? atoms.begin() : atoms.end() - count;
+    Axis taken(begin, begin + count);
+    atoms.erase(begin, begin + count);
+    return taken;
   }
 };
 } // namespace
 
+/// Batch and sequence in one dimension are the tokens again.
+static void joinTokens(AxisLayout &layout, const AxisContext &context) {
+  for (Axis &axis : layout)
+    for (size_t i = 0; i + 1 < axis.size(); ++i)
+      if (axis[i].role == AxisAtom::Batch &&
+          axis[i + 1].role == AxisAtom::Sequence) {
+        axis[i] = context.token()[0];
+        axis.erase(axis.begin() + i + 1);
+      }
+}
+
 static FailureOr<AxisLayout> reshapeAxes(NodeOp node, const AxisLayout &source,
-                                         const AxisContext &context,
+                                         AxisContext &context,
                                          Rejection &rejection) {
   auto target = evaluateShape(node.input(1));
   if (!target)
@@ -130,8 +239,8 @@ static FailureOr<AxisLayout> reshapeAxes(NodeOp node, const AxisLayout &source,
       continue;
     if (allowZero || i >= source.size())
       return rejection.at(node, "expects no dimension of size 0");
-    if (isAxis(source[i], AxisAtom::Token)) {
-      dim = context.tokens;
+    if (source[i].size() == 1 && context.sizeOf(source[i][0]).isKnown()) {
+      dim = context.sizeOf(source[i][0]);
       continue;
     }
     int64_t size = 1;
@@ -166,10 +275,11 @@ static FailureOr<AxisLayout> reshapeAxes(NodeOp node, const AxisLayout &source,
   if (begin < end) {
     if (!isFree((*target)[begin]) && !(*target)[begin].value)
       return reject();
-    result[begin] = Axis(dealer.atoms);
+    result[begin] = Axis(dealer.atoms.begin(), dealer.atoms.end());
   } else if (!dealer.atoms.empty()) {
     return reject();
   }
+  joinTokens(result, context);
   return result;
 }
 
@@ -233,23 +343,25 @@ transposeAxes(NodeOp node, const AxisLayout &layout, Rejection &rejection) {
   return result;
 }
 
-/// The axis that Expand or Tile makes of `axis`, where a dimension of size 1
-/// may become the choices: the same row for each of them.
+/// The axis that Expand or Tile makes of `axis`, where a dimension may be
+/// repeated for the choices of a token or for all experts.
 static std::optional<Axis> repeatAxis(const Axis &axis, const SymbolicDim &size,
-                                      bool tile, bool hasChoice,
+                                      bool tile, bool isRepeated,
                                       const AxisContext &context) {
   if (size.constant == 1)
     return axis;
-  if (axis.empty()) {
-    if (size.constant == context.k && !hasChoice)
-      return context.choice();
-    return std::nullopt;
+  bool choices = context.repeated == AxisAtom::Choice;
+  if ((axis.empty() || tile) && !isRepeated &&
+      size.constant == (choices ? context.k : context.experts)) {
+    Axis repeated = choices ? context.choice() : context.expert();
+    repeated.append(axis); // Tile lays whole copies one after the other
+    return repeated;
   }
-  if (tile)
+  if (axis.empty() || tile)
     return std::nullopt;
   // Expand to the size that the axis has. A dynamic axis of size 1 would be
   // repeated by any other size, so equality must be known.
-  if (isAxis(axis, AxisAtom::Token) && size == context.tokens)
+  if (axis.size() == 1 && context.hasSize(axis[0], size))
     return axis;
   int64_t product = 1;
   for (const AxisAtom &atom : axis) {
@@ -263,7 +375,7 @@ static std::optional<Axis> repeatAxis(const Axis &axis, const SymbolicDim &size,
 }
 
 static FailureOr<AxisLayout> expandAxes(NodeOp node, AxisLayout layout,
-                                        const AxisContext &context,
+                                        AxisContext &context,
                                         Rejection &rejection) {
   auto sizes = evaluateShape(node.input(1));
   if (!sizes)
@@ -274,22 +386,28 @@ static FailureOr<AxisLayout> expandAxes(NodeOp node, AxisLayout layout,
     return rejection.at(node, "expects one repeat per dimension");
   while (layout.size() < sizes->size())
     layout.insert(layout.begin(), Axis());
-  bool hasChoice = hasRole(layout, AxisAtom::Choice);
+  bool isRepeated = hasRole(layout, context.repeated);
   size_t shift = layout.size() - sizes->size();
   for (auto [i, size] : llvm::enumerate(*sizes)) {
-    auto axis = repeatAxis(layout[shift + i], size, tile, hasChoice, context);
+    auto axis = repeatAxis(layout[shift + i], size, tile, isRepeated, context);
     if (!axis)
-      return rejection.at(node, "expects to repeat rows once per choice (k = " +
+      return context.repeated == AxisAtom::Choice
+                 ? rejection.at(node,
+                                "expects to repeat rows once per choice (k = " +
                                     llvm::Twine(context.k) +
+                                    "), found other sizes")
+                 : rejection.at(node,
+                                "expects to repeat rows once per expert (" +
+                                    llvm::Twine(context.experts) +
                                     "), found other sizes");
-    hasChoice |= layout[shift + i].empty() && !axis->empty();
+    isRepeated |= layout[shift + i].size() != axis->size();
     layout[shift + i] = *axis;
   }
   return layout;
 }
 
 FailureOr<AxisLayout> moe::moveAxes(NodeOp node, const AxisLayout &source,
-                                    const AxisContext &context,
+                                    AxisContext &context,
                                     Rejection &rejection) {
   StringRef op = node.getOpType();
   if (op == "Identity" || op == "Cast")
@@ -313,6 +431,7 @@ FailureOr<AxisLayout> moe::moveAxes(NodeOp node, const AxisLayout &source,
     AxisLayout result(2);
     for (auto [i, dim] : llvm::enumerate(source))
       result[static_cast<int64_t>(i) < axis ? 0 : 1].append(dim);
+    joinTokens(result, context);
     return result;
   }
   return rejection.at(node, "expects an operator that moves axes");
@@ -329,8 +448,7 @@ std::optional<AxisLayout> moe::broadcastAxes(const AxisLayout &a,
       return std::nullopt;
     result[result.size() - 1 - i] = x.empty() ? y : x;
   }
-  for (AxisAtom::Role role : {AxisAtom::Token, AxisAtom::Choice, AxisAtom::Row,
-                              AxisAtom::Column, AxisAtom::Feature}) {
+  for (int role = AxisAtom::Token; role <= AxisAtom::Feature; ++role) {
     unsigned count = 0;
     for (const Axis &axis : result)
       count += llvm::count_if(

@@ -9,6 +9,7 @@
 #ifndef MOE_LIB_CONVERSION_ONNXTOMOE_EXPERTWEIGHTS_H
 #define MOE_LIB_CONVERSION_ONNXTOMOE_EXPERTWEIGHTS_H
 
+#include "RowExpr.h"
 #include "moe/Conversion/ONNXToMoE/WeightViews.h"
 
 namespace mlir::moe {
@@ -18,26 +19,35 @@ struct StridedRange {
   int64_t begin = 0, size = 0, step = 1;
 };
 
-/// Brings stacked weights, wherever they come from, to the form that
-/// moe.grouped_matmul takes. A `moe.weight` becomes a view of the same bytes, a
-/// small constant another constant; only a weight that the program computes or
-/// is given gets sliced when it runs.
+/// Brings the experts' weights, wherever they come from, to the form that
+/// moe.grouped_matmul takes. A `moe.weight` becomes a view of the same bytes,
+/// one for each expert a `moe.weight_stack` of views; a small constant becomes
+/// another constant. Only a weight that the program computes or is given gets
+/// sliced when it runs.
 class ExpertWeights {
 public:
   explicit ExpertWeights(ModuleOp module) : symbols(module) {}
 
   /// `[E, range, K]` of a weight `[E, N, K]`, or of `[E, K, N]` when
   /// `inputMajor`.
-  Value matrix(OpBuilder &builder, Location loc, Value weight, bool inputMajor,
-               StridedRange range);
+  Value matrix(OpBuilder &builder, Location loc, const ExpertOperand &weight,
+               bool inputMajor, StridedRange range);
   /// `[E, range]` of a bias `[E, N]`.
-  Value bias(OpBuilder &builder, Location loc, Value bias, StridedRange range);
+  Value bias(OpBuilder &builder, Location loc, const ExpertOperand &bias,
+             StridedRange range);
 
 private:
-  /// `value` restricted to `range` in dimension `dim`, then, for matrices,
-  /// transposed.
-  Value take(OpBuilder &builder, Location loc, Value value, int64_t dim,
-             StridedRange range, bool transpose);
+  /// A stack `[E, ..]` of slices of rank `rank`, restricted to `range` in
+  /// dimension `dim` and then, for matrices, transposed.
+  struct Take {
+    int64_t rank, dim;
+    StridedRange range;
+    bool transpose;
+  };
+  Value take(OpBuilder &builder, Location loc, const ExpertOperand &operand,
+             const Take &what);
+  Value takeViews(OpBuilder &builder, Location loc,
+                  const ExpertOperand &operand, const Take &what);
 
   WeightSymbols symbols;
 };

@@ -163,6 +163,48 @@ std::optional<double> moe::scalarConstantOf(Value value) {
   return std::nullopt;
 }
 
+std::optional<double> moe::splatOf(Value value) {
+  for (unsigned step = 0; step < kMaxDepth && value; ++step) {
+    DenseElementsAttr elements = constantOf(value);
+    NodeOp node = definingNode(value);
+    if (node && node.is("ConstantOfShape")) {
+      if (!node.hasAttr("value"))
+        return 0;
+      elements = dyn_cast_or_null<DenseElementsAttr>(
+          Attribute(node.getTensorAttr("value")));
+      if (!elements)
+        return std::nullopt;
+    }
+    if (elements) {
+      if (elements.empty() || !elements.getElementType().isIntOrFloat())
+        return std::nullopt;
+      if (isa<IntegerType>(elements.getElementType())) {
+        auto values = elements.getValues<llvm::APInt>();
+        if (!llvm::all_equal(values))
+          return std::nullopt;
+        llvm::APInt first = *values.begin();
+        return first.getBitWidth() == 1 ? first.getZExtValue()
+                                        : first.getSExtValue();
+      }
+      auto values = elements.getValues<llvm::APFloat>();
+      llvm::APFloat first = *values.begin();
+      for (const llvm::APFloat &element : values)
+        if (!element.bitwiseIsEqual(first))
+          return std::nullopt;
+      bool losesInfo;
+      first.convert(llvm::APFloat::IEEEdouble(),
+                    llvm::APFloat::rmNearestTiesToEven, &losesInfo);
+      return first.convertToDouble();
+    }
+    if (!node ||
+        !(node.is("Expand") || node.is("Reshape") || node.is("Unsqueeze") ||
+          node.is("Squeeze") || node.is("Tile")))
+      return std::nullopt;
+    value = node.input(0);
+  }
+  return std::nullopt;
+}
+
 //===----------------------------------------------------------------------===//
 // Shape arithmetic
 //===----------------------------------------------------------------------===//
@@ -170,7 +212,31 @@ std::optional<double> moe::scalarConstantOf(Value value) {
 bool SymbolicDim::operator==(const SymbolicDim &other) const {
   if (constant || other.constant)
     return constant && other.constant && *constant == *other.constant;
-  return value && value == other.value && dim == other.dim;
+  if (!value || bool(otherValue) != bool(other.otherValue))
+    return false;
+  bool same = value == other.value && dim == other.dim;
+  if (!otherValue)
+    return same;
+  return (same && otherValue == other.otherValue &&
+          otherDim == other.otherDim) ||
+         (value == other.otherValue && dim == other.otherDim &&
+          otherValue == other.value && otherDim == other.dim);
+}
+
+/// The product of two sizes, as far as it can be told.
+static SymbolicDim multiply(const SymbolicDim &a, const SymbolicDim &b) {
+  if (a.constant == 1)
+    return b;
+  if (b.constant == 1)
+    return a;
+  int64_t product;
+  if (a.constant && b.constant)
+    return llvm::MulOverflow(*a.constant, *b.constant, product)
+               ? SymbolicDim()
+               : SymbolicDim::of(product);
+  if (!a.value || !b.value || a.otherValue || b.otherValue)
+    return {};
+  return {{}, a.value, a.dim, b.value, b.dim};
 }
 
 static SymbolicDim dimOf(Value value, int64_t dim, Budget budget);
@@ -178,6 +244,14 @@ static std::optional<SmallVector<SymbolicDim>> evaluateShape(Value value,
                                                              Budget budget);
 static std::optional<SmallVector<int64_t>> evaluateInts(Value value,
                                                         Budget budget);
+
+static SymbolicDim leadingOf(Value value, Budget budget) {
+  SymbolicDim product = SymbolicDim::of(1);
+  for (int64_t i = 0, e = rankOf(value) - 1; i < e; ++i)
+    product = multiply(product, dimOf(value, i, budget));
+  return product.isKnown() ? product
+                           : SymbolicDim::of(value, SymbolicDim::kLeading);
+}
 
 /// Dimension `dim` of Reshape's or Flatten's result, as far as it is that of
 /// the source.
@@ -205,8 +279,7 @@ static SymbolicDim reshapedDim(NodeOp node, int64_t dim, Budget budget) {
   SymbolicDim last = dimOf(source, rank - 1, budget);
   if (!last.constant || !((*target)[1] == last) || *last.constant == 0)
     return unknown;
-  return rank == 2 ? dimOf(source, 0, budget)
-                   : SymbolicDim::of(source, SymbolicDim::kLeading);
+  return leadingOf(source, budget);
 }
 
 /// Binary operators: the operand that decides dimension `dim`, when the other
@@ -249,6 +322,14 @@ static SymbolicDim dimOf(Value value, int64_t dim, Budget budget) {
     return dimOf(source, dim, budget);
   if (op == "Add" || op == "Mul" || op == "Sub" || op == "Div")
     return broadcastDim(node, dim, budget);
+  if (op == "ScatterElements" || op == "ScatterND")
+    return dimOf(source, dim, budget);
+  if (op == "ConstantOfShape" || (op == "Expand" && rankOf(source) == 0)) {
+    auto sizes = evaluateShape(node.input(op == "Expand" ? 1 : 0), budget);
+    bool known = sizes && dim < static_cast<int64_t>(sizes->size()) &&
+                 (*sizes)[dim].isKnown();
+    return known ? (*sizes)[dim] : here;
+  }
   if (op == "TopK") {
     auto axis = normalizeAxis(node.getI64("axis", -1), type.getRank());
     return axis && *axis != dim ? dimOf(source, dim, budget) : here;
@@ -285,6 +366,11 @@ static SymbolicDim dimOf(Value value, int64_t dim, Budget budget) {
 SymbolicDim moe::dimOf(Value value, int64_t dim) {
   unsigned steps = kMaxSteps;
   return ::dimOf(value, dim, {kMaxDepth, &steps});
+}
+
+SymbolicDim moe::rowsOf(Value value) {
+  unsigned steps = kMaxSteps;
+  return ::leadingOf(value, {kMaxDepth, &steps});
 }
 
 using Dims = SmallVector<SymbolicDim>;
@@ -349,10 +435,9 @@ static std::optional<Dims> computedDims(NodeOp node, Budget budget) {
   for (size_t i = 0; i < dims.size(); ++i) {
     SymbolicDim a = (*lhs)[lhs->size() == 1 ? 0 : i];
     SymbolicDim b = (*rhs)[rhs->size() == 1 ? 0 : i];
-    bool oneA = a.constant == 1, oneB = b.constant == 1;
-    if (node.is("Mul") && (oneA || oneB))
-      dims[i] = oneA ? b : a;
-    else if (node.is("Div") && oneB)
+    if (node.is("Mul"))
+      dims[i] = multiply(a, b);
+    else if (node.is("Div") && b.constant == 1)
       dims[i] = a;
     if (!a.constant || !b.constant)
       continue;
@@ -362,8 +447,6 @@ static std::optional<Dims> computedDims(NodeOp node, Budget budget) {
       overflow = llvm::AddOverflow(x, y, result);
     else if (node.is("Sub"))
       overflow = llvm::SubOverflow(x, y, result);
-    else if (node.is("Mul"))
-      overflow = llvm::MulOverflow(x, y, result);
     else if (node.is("Div") && y > 0 && x >= 0) {
       result = x / y; // where rounding to zero and to minus infinity agree
       overflow = false;

@@ -19,13 +19,6 @@ using namespace mlir::moe;
 // Checks
 //===----------------------------------------------------------------------===//
 
-static RankedTensorType staticType(Value value, int64_t rank) {
-  auto type = dyn_cast<RankedTensorType>(value.getType());
-  return type && type.getRank() == rank && type.hasStaticShape()
-             ? type
-             : RankedTensorType();
-}
-
 static bool inside(int64_t begin, int64_t size, int64_t step, int64_t extent) {
   return begin >= 0 && size > 0 && step > 0 &&
          begin + (size - 1) * step < extent;
@@ -34,7 +27,7 @@ static bool inside(int64_t begin, int64_t size, int64_t step, int64_t extent) {
 /// One linear map, whose input has `width` elements per row (-1: not known).
 static LogicalResult checkLinear(const RowExpr *linear, const MoEBlock &block,
                                  int64_t width, Rejection &rejection) {
-  auto weight = staticType(linear->weight, 3);
+  RankedTensorType weight = linear->weight.stackedType(2);
   if (!weight)
     return rejection.at(linear->origin,
                         "expects expert weights of a static shape [E, N, K]");
@@ -56,7 +49,7 @@ static LogicalResult checkLinear(const RowExpr *linear, const MoEBlock &block,
                         "expects weights of the tokens' element type");
   if (!linear->bias)
     return success();
-  auto bias = staticType(linear->bias, 2);
+  RankedTensorType bias = linear->bias.stackedType(1);
   if (!bias || bias.getDimSize(0) != block.route.experts ||
       !inside(linear->biasBegin, linear->size, linear->biasStep,
               bias.getDimSize(1)))
@@ -69,15 +62,16 @@ static LogicalResult checkLinear(const RowExpr *linear, const MoEBlock &block,
 
 LogicalResult moe::checkBlock(const MoEBlock &block, Rejection &rejection) {
   auto tokens = dyn_cast<RankedTensorType>(block.tokens.getType());
-  if (!tokens || tokens.getRank() != 2 ||
+  if (!tokens || tokens.getRank() < 2 ||
       !isa<FloatType>(tokens.getElementType()))
     return rejection.at(block.tokens.getDefiningOp(),
-                        "expects tokens of rank 2 with float elements");
+                        "expects tokens of rank 2 or more with float elements");
   Type scores = elementTypeOf(block.route.logits);
   if (!isa_and_nonnull<FloatType>(scores) || scores.isF64() ||
       tokens.getElementType().isF64()) // moe.route computes in f32
     return rejection.at(block.route.logits.getDefiningOp(),
                         "expects tokens and logits of at most 32 bits");
+  int64_t hidden = tokens.getShape().back();
   // From the last layer to the first.
   for (const RowExpr *layer = block.output; layer;) {
     bool any = false;
@@ -96,9 +90,8 @@ LogicalResult moe::checkBlock(const MoEBlock &block, Rejection &rejection) {
       any = true;
       input = linear->input;
       size = linear->size;
-      int64_t width =
-          input ? input->width()
-                : (tokens.isDynamicDim(1) ? -1 : tokens.getDimSize(1));
+      int64_t width = input ? input->width()
+                            : (ShapedType::isDynamic(hidden) ? -1 : hidden);
       result = checkLinear(linear, block, width, rejection);
     });
     if (failed(result))
@@ -127,6 +120,17 @@ static Value castTo(OpBuilder &b, Location loc, Value value,
   return value.getType() == type
              ? value
              : tensor::CastOp::create(b, loc, type, value).getResult();
+}
+
+/// [.., N] as [rows, N].
+static Value flattenRows(OpBuilder &b, Location loc, Value value) {
+  int64_t rank = cast<RankedTensorType>(value.getType()).getRank();
+  if (rank == 2)
+    return value;
+  SmallVector<ReassociationIndices> fold(2);
+  fold[0] = llvm::to_vector(llvm::seq<int64_t>(0, rank - 1));
+  fold[1] = {rank - 1};
+  return tensor::CollapseShapeOp::create(b, loc, value, fold);
 }
 
 /// Some weights of a layer may have a bias and others none, but the operation
@@ -178,10 +182,11 @@ static Value emitLayer(OpBuilder &b, Location loc, const RowExpr *layer,
 
 static RouteOp emitRoute(OpBuilder &b, Location loc,
                          const RouteRecipe &recipe) {
-  auto given = cast<RankedTensorType>(recipe.logits.getType());
+  Value rows = flattenRows(b, loc, recipe.logits);
+  auto given = cast<RankedTensorType>(rows.getType());
   int64_t tokens = given.getDimSize(0);
   Type type = given.getElementType();
-  Value logits = castTo(b, loc, recipe.logits,
+  Value logits = castTo(b, loc, rows,
                         RankedTensorType::get({tokens, recipe.experts}, type));
   auto weightsType = RankedTensorType::get({tokens, recipe.k}, type);
   auto expertsType = RankedTensorType::get({tokens, recipe.k}, b.getI32Type());
@@ -216,13 +221,14 @@ Value moe::emitBlock(OpBuilder &b, Location loc, const MoEBlock &block,
        layer = linearsOf(layer)[0]->input)
     layers.push_back(layer);
   const RowExpr *first = linearsOf(layers.back())[0];
-  auto given = cast<RankedTensorType>(block.tokens.getType());
-  int64_t hidden = cast<RankedTensorType>(first->weight.getType())
-                       .getDimSize(first->inputMajor ? 1 : 2);
+  Value flat = flattenRows(b, loc, block.tokens);
+  auto given = cast<RankedTensorType>(flat.getType());
+  int64_t hidden =
+      first->weight.stackedType(2).getDimSize(first->inputMajor ? 1 : 2);
   Type elementType = given.getElementType();
   auto tokensType =
       RankedTensorType::get({given.getDimSize(0), hidden}, elementType);
-  Value tokens = castTo(b, loc, block.tokens, tokensType);
+  Value tokens = castTo(b, loc, flat, tokensType);
 
   int64_t experts = block.route.experts;
   auto dispatch = DispatchOp::create(

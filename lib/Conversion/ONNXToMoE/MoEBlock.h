@@ -20,7 +20,7 @@ namespace mlir::moe {
 
 /// The recipe of a moe.route.
 struct RouteRecipe {
-  Value logits; // [T, E]
+  Value logits; // [.., E], one row per token
   Value bias;   // [E], optional
   int64_t experts = 0;
   int64_t k = 0;
@@ -32,7 +32,7 @@ struct RouteRecipe {
 };
 
 struct MoEBlock {
-  Value tokens; // [T, H]
+  Value tokens; // [.., H]
   RouteRecipe route;
   /// What an expert computes for a token's row.
   const RowExpr *output = nullptr;

@@ -19,12 +19,9 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "AxisLayout.h"
+#include "ExpertRows.h"
+#include "ForwardWalk.h"
 #include "RecognizeForms.h"
-
-#include "llvm/ADT/SmallPtrSet.h"
-#include <numeric>
-#include <queue>
 
 using namespace mlir;
 using namespace mlir::moe;
@@ -53,7 +50,8 @@ public:
   BatchedExperts(Selection &selection, RowExprPool &pool,
                  ExpertsAttempt &attempt)
       : selection(selection), pool(pool), attempt(attempt),
-        context{selection.k, dimOf(selection.ids(), 0)} {}
+        context(selection.ids(), selection.k, selection.experts),
+        walk(selection.ids().getParentBlock()) {}
 
   void run();
 
@@ -89,14 +87,7 @@ private:
   Value tokens;
   llvm::DenseMap<Value, Meaning> meanings;
 
-  /// Nodes to visit, earliest in the block first.
-  struct Later {
-    bool operator()(Operation *a, Operation *b) const {
-      return b->isBeforeInBlock(a);
-    }
-  };
-  std::priority_queue<Operation *, std::vector<Operation *>, Later> queue;
-  llvm::SmallPtrSet<Operation *, 32> queued;
+  ForwardWalk walk;
   /// k = 1 needs no sum: the products themselves are the result then.
   std::optional<std::pair<Value, Meaning>> onlyChoice;
 };
@@ -110,28 +101,19 @@ private:
 void BatchedExperts::define(Value value, Meaning meaning) {
   if (!value)
     return;
-  for (Operation *user : value.getUsers()) {
-    if (user->getBlock() != selection.topK->getBlock()) {
-      if (meaning.kind != Meaning::Weight)
-        reject(user, "expects a block without subgraphs");
-      continue;
-    }
-    if (isa<NodeOp>(user) && queued.insert(user).second)
-      queue.push(user);
-  }
+  Operation *outside = walk.follow(value);
+  if (outside && meaning.kind != Meaning::Weight)
+    reject(outside, "expects a block without subgraphs");
   meanings[value] = std::move(meaning);
 }
 
 void BatchedExperts::run() {
-  AxisLayout axes = {context.token(), context.choice()};
+  AxisLayout axes = context.chosen();
   define(selection.ids(), {Meaning::Ids, axes, {}, nullptr});
   define(selection.values(),
          {Meaning::Weight, axes, selection.values(), nullptr});
-  while (!queue.empty()) {
-    auto node = cast<NodeOp>(queue.top());
-    queue.pop();
+  while (NodeOp node = walk.next())
     visit(node);
-  }
   if (attempt.matches.empty() && onlyChoice)
     finish(onlyChoice->first, onlyChoice->second);
   if (attempt.matches.empty())
@@ -178,9 +160,9 @@ void BatchedExperts::visit(NodeOp node) {
 /// to say; here they only lead to the last value of shape [T, k].
 void BatchedExperts::visitRouting(NodeOp node) {
   Value result = node.output(0);
-  if (node.is("ReduceSum") || rankOf(result) != 2)
+  if (node.is("ReduceSum") || rankOf(result) != rankOf(selection.ids()))
     return;
-  AxisLayout axes = {context.token(), context.choice()};
+  AxisLayout axes = context.chosen();
   bool elementwise =
       node.is("Softmax") || isElementwise(node) || node.is("GatherElements");
   bool plain = llvm::any_of(node.getInputs(), [&](Value operand) {
@@ -379,75 +361,12 @@ void BatchedExperts::visitMatMul(NodeOp node) {
 void BatchedExperts::visitPart(NodeOp node, const Meaning &source) {
   if (source.kind == Meaning::Weight)
     return;
-  if (source.kind != Meaning::Row || !source.expr ||
-      source.expr->kind != RowExpr::Linear)
+  if (source.kind != Meaning::Row)
     return reject(node, "expects a part of one projection of the rows");
-  int64_t rank = source.axes.size();
-  const RowExpr &whole = *source.expr;
-
-  auto part = [&](Value result, int64_t axis, int64_t begin, int64_t size,
-                  int64_t step) {
-    RowExpr linear = whole;
-    linear.begin += begin * whole.step;
-    linear.biasBegin += begin * whole.biasStep;
-    linear.size = size;
-    linear.step *= step;
-    linear.biasStep *= step;
-    AxisLayout axes = source.axes;
-    axes[axis] = {{AxisAtom::Feature, size}};
-    define(result, {Meaning::Row, axes, {}, pool.add(std::move(linear))});
-  };
-  auto isFeature = [&](std::optional<int64_t> axis) {
-    return axis && isAxis(source.axes[*axis], AxisAtom::Feature);
-  };
-
-  if (node.is("Split")) {
-    auto axis = normalizeAxis(node.getI64("axis", 0), rank);
-    if (!isFeature(axis))
-      return reject(node, "expects a split of the features");
-    int64_t count = node.getOutputs().size();
-    SmallVector<int64_t> sizes(count, llvm::divideCeil(whole.size, count));
-    if (node.input(1) || node.hasAttr("split")) {
-      auto given = intsOf(node, "split", 1);
-      if (!given || static_cast<int64_t>(given->size()) != count)
-        return reject(node, "expects constant sizes of the parts");
-      sizes = *given;
-    } else {
-      sizes.back() = whole.size - (count - 1) * sizes[0];
-    }
-    if (std::accumulate(sizes.begin(), sizes.end(), int64_t(0)) != whole.size ||
-        llvm::any_of(sizes, [](int64_t size) { return size <= 0; }))
-      return reject(node, "expects parts that add up to " + Twine(whole.size));
-    for (int64_t i = 0, begin = 0; i < count; begin += sizes[i++])
-      part(node.output(i), *axis, begin, sizes[i], 1);
-    return;
-  }
-
-  auto starts = intsOf(node, "starts", 1), ends = intsOf(node, "ends", 2);
-  std::optional<SmallVector<int64_t>> axes = SmallVector<int64_t>{0};
-  if (node.input(3) || node.hasAttr("axes"))
-    axes = intsOf(node, "axes", 3);
-  std::optional<SmallVector<int64_t>> steps = SmallVector<int64_t>{1};
-  if (node.input(4))
-    steps = evaluateInts(node.input(4));
-  if (!starts || !ends || !axes || !steps || starts->size() != 1 ||
-      ends->size() != 1 || axes->size() != 1 || steps->size() != 1 ||
-      (*steps)[0] < 1)
-    return reject(node, "expects a slice with constant bounds and a positive "
-                        "step");
-  auto axis = normalizeAxis((*axes)[0], rank);
-  if (!isFeature(axis))
-    return reject(node, "expects a slice of the features");
-  auto clamp = [&](int64_t at) {
-    if (at < 0)
-      at = at < -whole.size ? 0 : at + whole.size;
-    return std::min(at, whole.size);
-  };
-  int64_t begin = clamp((*starts)[0]), end = clamp((*ends)[0]);
-  if (begin >= end)
-    return reject(node, "expects a slice that is not empty");
-  part(node.output(0), *axis, begin, llvm::divideCeil(end - begin, (*steps)[0]),
-       (*steps)[0]);
+  (void)takeParts(node, {source.axes, source.expr}, pool, attempt.rejection,
+                  [&](Value result, Rows rows) {
+                    define(result, {Meaning::Row, rows.axes, {}, rows.expr});
+                  });
 }
 
 void BatchedExperts::visitElementwise(NodeOp node) {

@@ -172,8 +172,7 @@ FailureOr<MoEBlock> ContribMoE::block() {
 static void checkTokens(OpBuilder &b, NodeOp node, Value flat, Value logits) {
   Location loc = node.getLoc();
   Value x = node.input(0);
-  SymbolicDim given =
-      rankOf(x) == 2 ? dimOf(x, 0) : SymbolicDim::of(x, SymbolicDim::kLeading);
+  SymbolicDim given = rowsOf(x);
   auto type = cast<RankedTensorType>(flat.getType());
   if (!type.isDynamicDim(0))
     given = SymbolicDim::of(type.getDimSize(0));

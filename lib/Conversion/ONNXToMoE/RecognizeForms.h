@@ -34,10 +34,12 @@ struct Selection {
 struct ExpertsMatch {
   Value tokens;
   const RowExpr *output;
-  /// [T, k]: by what the experts' rows are multiplied.
+  /// [.., k]: by what the experts' rows are multiplied.
   Value routingWeights;
-  /// The weighted sum [T, N], to be replaced.
+  /// The weighted sum [T, N] or [batch, sequence, N], to be replaced.
   Value root;
+  /// The first dimension of a root of rank 3.
+  SymbolicDim batch = {};
 };
 
 struct ExpertsAttempt {
@@ -46,19 +48,30 @@ struct ExpertsAttempt {
   /// rejection worth a remark.
   bool looksLikeExperts = false;
   Rejection rejection;
+  /// A fault of the exported model, to be told instead of the rejection.
+  Rejection warning;
 };
 
 /// An expert form: follows the ids of `selection`.
 using ExpertForm = void (*)(Selection &selection, RowExprPool &pool,
                             ExpertsAttempt &attempt);
 
-/// A router form: says by which recipe `weights` [T, k] and the ids of
+/// A router form: says by which recipe `weights` [.., k] and the ids of
 /// `selection` come from logits.
 using RouterForm = LogicalResult (*)(Selection &selection, Value weights,
                                      RouteRecipe &recipe, Rejection &rejection);
 
 /// One weight matrix gathered per row, batched matmul (torch `batched_mm`).
 void matchBatchedExperts(Selection &selection, RowExprPool &pool,
+                         ExpertsAttempt &attempt);
+
+/// One expert after the other, on all tokens or on those that chose it, or all
+/// experts on all tokens (mobius, optimum, unrolled loops).
+void matchLoopedExperts(Selection &selection, RowExprPool &pool,
+                        ExpertsAttempt &attempt);
+
+/// Rows sorted by expert, each expert on its part (torch `grouped_mm`).
+void matchGroupedExperts(Selection &selection, RowExprPool &pool,
                          ExpertsAttempt &attempt);
 
 /// Scores over all experts, then selection: Mixtral, Qwen, OLMoE.

@@ -19,6 +19,7 @@
 #include "RecognizeForms.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -39,7 +40,8 @@ using mlir::onnx::NodeOp;
 
 /// All forms, the most frequent ones first. Router forms exclude each other; so
 /// do expert forms.
-static constexpr ExpertForm kExpertForms[] = {matchBatchedExperts};
+static constexpr ExpertForm kExpertForms[] = {
+    matchBatchedExperts, matchLoopedExperts, matchGroupedExperts};
 static constexpr RouterForm kRouterForms[] = {matchScoreThenSelect,
                                               matchSelectThenScore};
 
@@ -65,6 +67,11 @@ static bool choosesExperts(NodeOp topK) {
         return true;
       if (node.is("TopK") && node.input(0) == value)
         return true;
+      // Weights of all experts, 0 for those that were not chosen; a mask of
+      // groups has constants written to it.
+      if (node.is("ScatterElements") && node.input(1) == value &&
+          !splatOf(node.input(2)))
+        return true;
       if ((node.is("Gather") || node.is("GatherND")) &&
           node.input(1) == value && rankOf(node.input(0)) == 3)
         return true;
@@ -78,15 +85,15 @@ static bool choosesExperts(NodeOp topK) {
 /// What `topK` selects, if it is the selection of a router.
 static FailureOr<Selection> selectionOf(NodeOp topK, Rejection &rejection) {
   Value scores = topK.input(0);
-  if (rankOf(scores) != 2)
-    return rejection.at(topK,
-                        "expects scores of shape [tokens, experts], found "
-                        "rank " +
-                            Twine(rankOf(scores)));
+  int64_t rank = rankOf(scores);
+  if (rank != 2 && rank != 3)
+    return rejection.at(topK, "expects scores of shape [tokens, experts] or "
+                              "[batch, sequence, experts], found rank " +
+                                  Twine(rank));
   auto k = intsOf(topK, "k", 1);
   if (!k || k->size() != 1 || (*k)[0] < 1)
     return rejection.at(topK, "expects a constant k of at least 1");
-  if (normalizeAxis(topK.getI64("axis", -1), 2) != 1)
+  if (normalizeAxis(topK.getI64("axis", -1), rank) != rank - 1)
     return rejection.at(topK, "expects a selection along the experts, found "
                               "axis " +
                                   Twine(topK.getI64("axis", -1)));
@@ -94,7 +101,7 @@ static FailureOr<Selection> selectionOf(NodeOp topK, Rejection &rejection) {
     return rejection.at(topK, "expects the largest scores, found largest = 0");
   if (!isa_and_nonnull<FloatType>(elementTypeOf(scores)))
     return rejection.at(topK, "expects float scores");
-  SymbolicDim experts = dimOf(scores, 1);
+  SymbolicDim experts = dimOf(scores, rank - 1);
   if (!experts.constant)
     return rejection.at(topK, "expects a static number of experts");
   return Selection{topK, (*k)[0], *experts.constant};
@@ -148,15 +155,51 @@ blockOf(Selection &selection, const ExpertsMatch &match, Rejection &rejection) {
                  elementTypeOf(match.root)};
   if (failed(checkBlock(block, rejection)))
     return failure();
-  auto result = RankedTensorType::get(
-      {cast<RankedTensorType>(match.tokens.getType()).getDimSize(0),
-       match.output->width()},
-      block.resultType);
-  if (!isa<FloatType>(block.resultType) ||
-      !tensor::CastOp::areCastCompatible(result, match.root.getType()))
+  auto result = dyn_cast<RankedTensorType>(match.root.getType());
+  if (!isa<FloatType>(block.resultType) || !result || result.getRank() < 2 ||
+      (!result.isDynamicDim(result.getRank() - 1) &&
+       result.getShape().back() != match.output->width()))
     return rejection.at(match.root.getDefiningOp(),
                         "expects a result of shape [tokens, features]");
   return block;
+}
+
+/// [T, N] as [batch, sequence, N].
+static Value divideTokens(OpBuilder &b, Location loc, Value rows,
+                          const ExpertsMatch &match) {
+  SmallVector<OpFoldResult> sizes;
+  auto given = cast<RankedTensorType>(match.tokens.getType());
+  if (given.getRank() == 3 && given.getDimSize(0) != 1) {
+    sizes = {tensor::getMixedSize(b, loc, match.tokens, 0),
+             tensor::getMixedSize(b, loc, match.tokens, 1)};
+  } else {
+    OpFoldResult batch =
+        match.batch.constant
+            ? OpFoldResult(b.getIndexAttr(*match.batch.constant))
+            : tensor::getMixedSize(b, loc, match.batch.value, match.batch.dim);
+    // No batch: no tokens either, and the other dimension is 0 as well.
+    Value one = arith::ConstantIndexOp::create(b, loc, 1);
+    Value divisor = arith::MaxUIOp::create(
+        b, loc, getValueOrCreateConstantIndexOp(b, loc, batch), one);
+    Value tokens = tensor::DimOp::create(b, loc, rows, 0);
+    sizes = {batch,
+             arith::DivUIOp::create(b, loc, tokens, divisor).getResult()};
+  }
+  auto type = cast<RankedTensorType>(rows.getType());
+  int64_t width = type.getDimSize(1);
+  sizes.push_back(b.getIndexAttr(width));
+  auto [shape, dynamic] = decomposeMixedValues(sizes);
+  (void)dynamic;
+  bool anyDynamic = ShapedType::isDynamicShape(shape);
+  auto flat = RankedTensorType::get(
+      {anyDynamic ? ShapedType::kDynamic : shape[0] * shape[1], width},
+      type.getElementType());
+  if (flat != type)
+    rows = tensor::CastOp::create(b, loc, flat, rows);
+  SmallVector<ReassociationIndices> fold = {{0, 1}, {2}};
+  return tensor::ExpandShapeOp::create(
+      b, loc, RankedTensorType::get(shape, type.getElementType()), rows, fold,
+      sizes);
 }
 
 static void replaceBlock(ExpertsMatch &match, const MoEBlock &block,
@@ -165,6 +208,8 @@ static void replaceBlock(ExpertsMatch &match, const MoEBlock &block,
   Operation *root = match.root.getDefiningOp();
   OpBuilder builder(root);
   Value result = emitBlock(builder, root->getLoc(), block, weights);
+  if (rankOf(match.root) == 3)
+    result = divideTokens(builder, root->getLoc(), result, match);
   if (result.getType() != match.root.getType())
     result = tensor::CastOp::create(builder, root->getLoc(),
                                     match.root.getType(), result);
@@ -202,11 +247,14 @@ ONNXRecognizeMoEPass::recognize(NodeOp topK, ExpertWeights &weights,
              << topK.describe()
              << ": expects k to be at most the number of experts, found "
              << selection->k << " > " << selection->experts;
+    // The form that got so far as to see experts has the reason to tell.
+    bool telling = false;
     for (ExpertForm form : kExpertForms) {
       ExpertsAttempt attempt;
+      Rejection reason;
       form(*selection, pool, attempt);
       for (ExpertsMatch &match : attempt.matches) {
-        FailureOr<MoEBlock> block = blockOf(*selection, match, rejection);
+        FailureOr<MoEBlock> block = blockOf(*selection, match, reason);
         if (failed(block))
           continue;
         LDBG() << "recognised the experts of " << topK.describe();
@@ -215,8 +263,17 @@ ONNXRecognizeMoEPass::recognize(NodeOp topK, ExpertWeights &weights,
       }
       if (found)
         return success();
-      if (!rejection)
-        rejection = attempt.rejection;
+      if (attempt.warning) {
+        emitWarning(attempt.warning.op->getLoc())
+            << topK.describe() << " chooses experts, but "
+            << attempt.warning.reason;
+        return success();
+      }
+      bool matched = !attempt.matches.empty(); // the router is at fault then
+      bool tells = matched || attempt.looksLikeExperts;
+      if (!rejection || (tells && !telling))
+        rejection = matched ? reason : attempt.rejection;
+      telling |= tells;
     }
   }
   emitRemark(rejection.op ? rejection.op->getLoc() : topK.getLoc())

@@ -30,7 +30,7 @@ Value moe::peelNormalization(Value weights, RouteRecipe &recipe) {
   if (NodeOp mul = definingNode(weights, "Mul")) {
     for (unsigned i : {0u, 1u}) {
       auto factor = scalarConstantOf(mul.input(i));
-      if (!factor || rankOf(mul.input(1 - i)) != 2)
+      if (!factor || rankOf(mul.input(1 - i)) < 2)
         continue;
       recipe.scale *= static_cast<float>(*factor);
       weights = skipFloatCasts(mul.input(1 - i));
@@ -78,7 +78,7 @@ LogicalResult moe::matchScoreThenSelect(Selection &selection, Value weights,
   if (NodeOp node = definingNode(scores, "Softmax")) {
     auto axis = normalizeAxis(
         node.getI64("axis", node.getOpset() < 13 ? 1 : -1), rankOf(scores));
-    if (axis == 1) {
+    if (axis == rankOf(scores) - 1) {
       recipe.score = ScoreFunction::Softmax;
       recipe.logits = node.input(0);
     }

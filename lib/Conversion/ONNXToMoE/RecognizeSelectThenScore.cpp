@@ -32,7 +32,8 @@ LogicalResult moe::matchSelectThenScore(Selection &selection, Value weights,
                         "of the chosen logits");
   if (score.is("Softmax")) {
     int64_t implied = score.getOpset() < 13 ? 1 : -1;
-    if (normalizeAxis(score.getI64("axis", implied), rankOf(left)) != 1)
+    if (normalizeAxis(score.getI64("axis", implied), rankOf(left)) !=
+        rankOf(left) - 1)
       return rejection.at(score,
                           "expects a Softmax over the choices, found axis " +
                               Twine(score.getI64("axis", implied)));

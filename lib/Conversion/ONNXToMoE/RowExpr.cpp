@@ -17,6 +17,46 @@ using namespace mlir;
 using namespace mlir::moe;
 using mlir::onnx::NodeOp;
 
+RankedTensorType ExpertOperand::stackedType(int64_t rank) const {
+  // [.., 1, N] is a vector of N elements.
+  auto slice = [&](ArrayRef<int64_t> shape) -> SmallVector<int64_t> {
+    while (rank == 1 && shape.size() > 1 && shape.front() == 1)
+      shape = shape.drop_front();
+    return SmallVector<int64_t>(shape);
+  };
+  auto typeOf = [](Value value) {
+    auto type = dyn_cast<RankedTensorType>(value.getType());
+    return type && type.hasStaticShape() ? type : RankedTensorType();
+  };
+  SmallVector<int64_t> shape;
+  Type elementType;
+  int64_t experts = parts.size();
+  if (stacked) {
+    RankedTensorType type = typeOf(stacked);
+    if (!type || type.getRank() == 0)
+      return {};
+    experts = type.getDimSize(0);
+    shape = slice(type.getShape().drop_front());
+    elementType = type.getElementType();
+  }
+  for (const Part &part : parts) {
+    RankedTensorType type = typeOf(part.value);
+    if (!type || (part.index >= 0 &&
+                  (type.getRank() == 0 || part.index >= type.getDimSize(0))))
+      return {};
+    SmallVector<int64_t> own =
+        slice(type.getShape().drop_front(part.index >= 0 ? 1 : 0));
+    if (elementType && (own != shape || type.getElementType() != elementType))
+      return {};
+    shape = own;
+    elementType = type.getElementType();
+  }
+  if (!elementType || static_cast<int64_t>(shape.size()) != rank)
+    return {};
+  shape.insert(shape.begin(), experts);
+  return RankedTensorType::get(shape, elementType);
+}
+
 int64_t RowExpr::width() const {
   if (kind == Linear)
     return size;
@@ -48,6 +88,100 @@ const RowExpr *RowExprPool::apply(RowFunction function,
   expr.function = function;
   expr.arguments.assign(arguments.begin(), arguments.end());
   return add(std::move(expr));
+}
+
+/// One tensor that has the parts in order, or the parts.
+static ExpertOperand stackParts(ArrayRef<const ExpertOperand *> operands) {
+  ExpertOperand result;
+  for (const ExpertOperand *operand : operands)
+    result.parts.push_back(operand->parts[0]);
+  Value whole = result.parts[0].value;
+  auto type = dyn_cast<RankedTensorType>(whole.getType());
+  if (!type || type.getRank() == 0 ||
+      type.getDimSize(0) != static_cast<int64_t>(result.parts.size()))
+    return result;
+  for (auto [i, part] : llvm::enumerate(result.parts))
+    if (part.value != whole || part.index != static_cast<int64_t>(i))
+      return result;
+  return ExpertOperand(whole);
+}
+
+const RowExpr *RowExprPool::stack(ArrayRef<const RowExpr *> experts,
+                                  int64_t &differs) {
+  Stacked stacked;
+  return stack(experts, differs, stacked, /*depth=*/0);
+}
+
+const RowExpr *RowExprPool::stack(ArrayRef<const RowExpr *> experts,
+                                  int64_t &differs, Stacked &stacked,
+                                  unsigned depth) {
+  constexpr unsigned kMaxDepth = 128; // expressions come from strangers' graphs
+  const RowExpr &first = *experts[0];
+  if (auto it = stacked.find(&first); it != stacked.end())
+    for (auto [i, expert] : llvm::enumerate(experts))
+      if (it->second.first[i] != expert) {
+        differs = i;
+        return nullptr;
+      }
+  if (auto it = stacked.find(&first); it != stacked.end())
+    return it->second.second;
+
+  differs = 0;
+  if (depth > kMaxDepth)
+    return nullptr;
+  // What all experts share has been stacked before.
+  if (llvm::all_equal(experts)) {
+    bool done = true;
+    forEachLinear(&first, [&](const RowExpr *linear) {
+      done &= linear->weight.parts.size() != 1;
+    });
+    if (done)
+      return &first;
+  }
+  for (auto [i, expert] : llvm::enumerate(experts)) {
+    const RowExpr &other = *expert;
+    bool alike = other.kind == first.kind && other.function == first.function &&
+                 other.scalar == first.scalar && other.begin == first.begin &&
+                 other.size == first.size && other.step == first.step &&
+                 other.inputMajor == first.inputMajor &&
+                 other.biasBegin == first.biasBegin &&
+                 other.biasStep == first.biasStep &&
+                 other.weight.parts.size() == first.weight.parts.size() &&
+                 other.bias.parts.size() == first.bias.parts.size() &&
+                 !other.input == !first.input &&
+                 other.arguments.size() == first.arguments.size();
+    if (!alike) {
+      differs = i;
+      return nullptr;
+    }
+  }
+  auto stackOf = [&](auto get) {
+    return stack(llvm::map_to_vector(experts, get), differs, stacked,
+                 depth + 1);
+  };
+  auto partsOf = [&](auto member) {
+    return stackParts(llvm::map_to_vector(
+        experts, [&](const RowExpr *expert) { return &(expert->*member); }));
+  };
+  RowExpr result = first;
+  if (first.kind == RowExpr::Linear) {
+    if (first.weight.parts.size() != 1)
+      return nullptr;
+    result.weight = partsOf(&RowExpr::weight);
+    if (first.bias)
+      result.bias = partsOf(&RowExpr::bias);
+    if (first.input && !(result.input = stackOf([](const RowExpr *expert) {
+                           return expert->input;
+                         })))
+      return nullptr;
+  }
+  for (size_t i = 0; i < result.arguments.size(); ++i)
+    if (!(result.arguments[i] = stackOf(
+              [&](const RowExpr *expert) { return expert->arguments[i]; })))
+      return nullptr;
+  const RowExpr *added = add(std::move(result));
+  stacked[&first] = {SmallVector<const RowExpr *>(experts), added};
+  return added;
 }
 
 const RowExpr *RowExprPool::sigmoidGated(const RowExpr *x, double alpha) {

@@ -42,15 +42,37 @@ enum class RowFunction {
   Softplus,
 };
 
+/// A parameter of all experts: one tensor whose first dimension is the expert,
+/// or one tensor for each of them.
+struct ExpertOperand {
+  /// What one expert has: `value`, or its slice `index` of dimension 0.
+  struct Part {
+    Value value;
+    int64_t index = -1;
+  };
+
+  ExpertOperand() = default;
+  ExpertOperand(Value stacked) : stacked(stacked) {}
+
+  Value stacked;
+  SmallVector<Part, 1> parts;
+
+  explicit operator bool() const { return stacked || !parts.empty(); }
+  /// The type of the stacked tensor, for slices of rank `rank`; dimensions of
+  /// size 1 in front of a vector do not count. Null when shapes are dynamic,
+  /// differ between the experts or do not fit.
+  RankedTensorType stackedType(int64_t rank) const;
+};
+
 struct RowExpr {
   enum Kind { Linear, Scalar, Apply } kind;
 
   // Linear: element n is sum over k of input[k] * weight[e, begin + n * step,
   // k] plus bias[e, biasBegin + n * biasStep].
-  Value weight; // [E, N, K], or [E, K, N] when `inputMajor`
+  ExpertOperand weight; // [E, N, K], or [E, K, N] when `inputMajor`
   bool inputMajor = false;
   int64_t begin = 0, size = 0, step = 1;
-  Value bias; // [E, N], optional
+  ExpertOperand bias; // [E, N], optional
   int64_t biasBegin = 0, biasStep = 1;
   const RowExpr *input = nullptr; // null: the token's row
   /// The node that multiplies, for messages.
@@ -75,6 +97,11 @@ public:
                        ArrayRef<const RowExpr *> arguments);
   const RowExpr *add(RowExpr expr);
 
+  /// What all experts compute, given one expression for each, whose linear maps
+  /// have one part. Null when they do not all compute alike; `differs` then is
+  /// the first one that does not compute what the first expert does.
+  const RowExpr *stack(ArrayRef<const RowExpr *> experts, int64_t &differs);
+
   /// x * sigmoid(alpha * x), x / 2 * (1 + erf(x / sqrt 2)), and the like.
   const RowExpr *sigmoidGated(const RowExpr *x, double alpha = 1);
   const RowExpr *geluErf(const RowExpr *x);
@@ -88,6 +115,12 @@ public:
               llvm::function_ref<const RowExpr *(unsigned)> operand);
 
 private:
+  using Stacked =
+      DenseMap<const RowExpr *,
+               std::pair<SmallVector<const RowExpr *>, const RowExpr *>>;
+  const RowExpr *stack(ArrayRef<const RowExpr *> experts, int64_t &differs,
+                       Stacked &stacked, unsigned depth);
+
   std::deque<RowExpr> storage;
 };
 

@@ -8,6 +8,7 @@
 
 #include "moe/Conversion/ONNXToMoE/WeightViews.h"
 
+#include "moe/Dialect/ONNX/IR/ONNXOps.h"
 #include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
@@ -149,8 +150,14 @@ WeightSymbols::WeightSymbols(ModuleOp module) : symbols(module) {
 }
 
 WeightOp WeightSymbols::lookup(Value value) const {
-  auto read = value ? value.getDefiningOp<GetWeightOp>() : GetWeightOp();
-  return read ? symbols.lookup<WeightOp>(read.getWeight()) : WeightOp();
+  Operation *op = value ? value.getDefiningOp() : nullptr;
+  if (auto read = dyn_cast_or_null<GetWeightOp>(op))
+    return symbols.lookup<WeightOp>(read.getWeight());
+  auto node = dyn_cast_or_null<onnx::NodeOp>(op);
+  FlatSymbolRefAttr constant = node && node.is("Constant")
+                                   ? node.getWeightAttr("value")
+                                   : FlatSymbolRefAttr();
+  return constant ? symbols.lookup<WeightOp>(constant.getValue()) : WeightOp();
 }
 
 WeightOp WeightSymbols::getOrCreate(const WeightView &view) {
@@ -185,10 +192,39 @@ WeightOp WeightSymbols::getOrCreate(const WeightView &view) {
   return found;
 }
 
+WeightStackOp WeightSymbols::getOrCreateStack(ArrayRef<WeightOp> slices) {
+  WeightOp last = slices.back();
+  OpBuilder builder(last->getContext());
+  builder.setInsertionPointAfter(last);
+  ArrayAttr names = builder.getArrayAttr(
+      llvm::map_to_vector(slices, [](WeightOp slice) -> Attribute {
+        return FlatSymbolRefAttr::get(slice.getSymNameAttr());
+      }));
+  WeightStackOp &found = stacks[names];
+  if (found)
+    return found;
+  RankedTensorType slice = last.getWeightType();
+  SmallVector<int64_t> shape(slice.getShape());
+  shape.insert(shape.begin(), slices.size());
+  found = WeightStackOp::create(
+      builder, last.getLoc(),
+      builder.getStringAttr(WeightOp(slices[0]).getSymName() + "__stack"),
+      names, /*section=*/IntegerAttr(),
+      TypeAttr::get(RankedTensorType::get(shape, slice.getElementType())));
+  symbols.insert(found); // renames when the name is taken
+  return found;
+}
+
+Value WeightSymbols::read(OpBuilder &builder, Location loc,
+                          WeightSymbolOpInterface symbol) {
+  return GetWeightOp::create(
+      builder, loc, symbol.getWeightType(),
+      FlatSymbolRefAttr::get(SymbolTable::getSymbolName(symbol)));
+}
+
 Value WeightSymbols::read(OpBuilder &builder, Location loc,
                           const WeightView &view) {
   WeightOp symbol = getOrCreate(view);
   assert(symbol && "expects whole-byte elements");
-  return GetWeightOp::create(builder, loc, view.getType(),
-                             FlatSymbolRefAttr::get(symbol.getSymNameAttr()));
+  return read(builder, loc, symbol);
 }

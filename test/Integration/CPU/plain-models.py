@@ -125,7 +125,7 @@ class Plain(unittest.TestCase):
                 model.run({**cases[2], "ids": np.full((1, 1), wrong)})
 
     def test_sparse_layer_of_another_kind(self):
-        """Every expert computes everything, its output is masked (what mobius writes); and a selection of the smallest."""
+        """Experts that add their own input, so that they are no product with a matrix; and a selection of the smallest."""
         random, width, experts, k = np.random.default_rng(3), 12, 4, 2
         router = matrix(random, experts, width)
         up, down = matrix(random, experts, 20, width), matrix(random, experts, width, 20)
@@ -140,7 +140,8 @@ class Plain(unittest.TestCase):
                 hidden = g("Relu", g("MatMul", x, up[e].T))
                 mine = g("Cast", g("Equal", ids, e), to=F32)
                 share = g("ReduceSum", g("Mul", mine, weights), [-1], keepdims=1)
-                part = g("Mul", g("MatMul", hidden, down[e].T), share)
+                out = g("MatMul", hidden, down[e].T)
+                part = g("Mul", g("Add", out, x) if largest else out, share)
                 y = part if y is None else g("Add", y, part)
             g.output("y", y, ["tokens", width])
 
@@ -149,7 +150,11 @@ class Plain(unittest.TestCase):
                 order = ref.top_k(scores if largest else -scores, k)
                 weights = np.take_along_axis(scores, order, -1)
                 weights /= weights.sum(-1, keepdims=True)
-                return {"y": ref.combine(ref.f64(x), weights, order, lambda e, row: ref.f64(down[e]) @ np.maximum(ref.f64(up[e]) @ row, 0))}
+
+                def expert(e, row):
+                    return ref.f64(down[e]) @ np.maximum(ref.f64(up[e]) @ row, 0) + largest * row
+
+                return {"y": ref.combine(ref.f64(x), weights, order, expert)}
 
             with self.assertLogs("moe_mlir", logging.INFO) as logs:
                 model = self.compile(f"masked{largest}", g, remarks=True)

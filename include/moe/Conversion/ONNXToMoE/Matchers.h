@@ -67,22 +67,30 @@ DenseElementsAttr constantOf(Value value);
 /// The value of a float constant of one element, looking through casts,
 /// reshapes and negation.
 std::optional<double> scalarConstantOf(Value value);
+/// The value of all elements of a constant, or of a tensor that a constant is
+/// spread over.
+std::optional<double> splatOf(Value value);
 
 //===----------------------------------------------------------------------===//
 // Shape arithmetic
 //===----------------------------------------------------------------------===//
 
-/// The size of a dimension: a constant, dimension `dim` of `value`, the product
-/// of all dimensions of `value` but the last, or not known.
+/// The size of a dimension: a constant, dimension `dim` of `value` (perhaps
+/// times that of another value), the product of all dimensions of `value` but
+/// the last, or not known.
 struct SymbolicDim {
   static constexpr int64_t kLeading = -1;
 
   std::optional<int64_t> constant;
   Value value;
   int64_t dim = 0;
+  Value otherValue;
+  int64_t otherDim = 0;
 
-  static SymbolicDim of(int64_t constant) { return {constant, {}, 0}; }
-  static SymbolicDim of(Value value, int64_t dim) { return {{}, value, dim}; }
+  static SymbolicDim of(int64_t constant) { return {constant, {}, 0, {}, 0}; }
+  static SymbolicDim of(Value value, int64_t dim) {
+    return {{}, value, dim, {}, 0};
+  }
   bool isKnown() const { return constant || value; }
   /// Whether the two are known to be equal.
   bool operator==(const SymbolicDim &other) const;
@@ -91,6 +99,9 @@ struct SymbolicDim {
 /// The size of dimension `dim` of `value`, traced back through operators that
 /// keep it to where it arises, so that equal sizes compare equal.
 SymbolicDim dimOf(Value value, int64_t dim);
+/// The number of rows that `value` has as a matrix: the product of all its
+/// dimensions but the last, traced back in the same way.
+SymbolicDim rowsOf(Value value);
 
 /// The elements of an integer tensor of rank 0 or 1 that is computed from
 /// constants and shapes; none when its length is not known.

@@ -21,14 +21,26 @@ def ONNXRecognizeMoE : Pass<"onnx-recognize-moe", "::mlir::ModuleOp"> {
     | part | forms |
     |---|---|
     | router | softmax or sigmoid, then top-k, with or without renormalisation, epsilon and scale; top-k, then softmax |
-    | experts | stacked weights gathered per row and multiplied as a batch (`[E, N, K]` or `[E, K, N]`, gate and up fused as halves, interleaved or separate, biases, any activation that works element by element) |
+    | experts | a gathered matrix per row and a batched product (torch `batched_mm`) |
+    | | each expert on all tokens, its share masked by `ids == e` or by a gate out of a one-hot tensor (mobius, unrolled loops) |
+    | | each expert on the tokens that `NonZero` finds for it, added where they belong by `ScatterND` or `ScatterElements` (optimum, torch with static loops) |
+    | | all experts on all tokens in one product with stacked matrices, weighed by a dense `[tokens, experts]` tensor (gpt-oss by optimum) |
+    | | rows sorted by expert, each expert on its part (torch `grouped_mm` by transformers) |
     | whole block | `com.microsoft.MoE` |
+
+    Experts have stacked matrices or matrices of their own, `[E, N, K]` or `[E, K,
+    N]`, gate and up fused as halves, interleaved or separate, biases, and any
+    activation that works element by element; matrices of their own become one
+    `moe.weight_stack` without a copy. Tokens are `[tokens, features]` or
+    `[batch, sequence, features]`.
 
     Names and metadata play no part, and nothing but exactly these computations
     is replaced. A block whose selection of experts is found but that does not
     match keeps its plain operators, and a remark names the node at which
-    recognition stopped and the reason. A `com.microsoft.MoE` has no plain
-    operators: what is not supported there is an error.
+    recognition stopped and the reason. A warning tells of what exporters that
+    trace a model are known to get wrong: experts left out because no token
+    reached them, and a number of experts fixed to those that were reached. A
+    `com.microsoft.MoE` has no plain operators: what is not supported there is an error.
 
     Results may differ from the exported graph in rounding only: sums and
     activations of 16-bit models are computed in f32 and rounded once.

@@ -62,12 +62,17 @@ public:
   /// The symbol for `view`: an existing one, or `@name__view` next to it. Null
   /// when an element of the view does not begin at a byte.
   WeightOp getOrCreate(const WeightView &view);
+  /// The symbol for weights of one type stacked along a new first dimension.
+  WeightStackOp getOrCreateStack(ArrayRef<WeightOp> slices);
+  /// `moe.get_weight` of `symbol`.
+  Value read(OpBuilder &builder, Location loc, WeightSymbolOpInterface symbol);
   /// `moe.get_weight` of the symbol for `view`.
   Value read(OpBuilder &builder, Location loc, const WeightView &view);
 
 private:
   SymbolTable symbols;
   llvm::StringMap<WeightOp> byContent;
+  llvm::DenseMap<Attribute, WeightStackOp> stacks;
 };
 
 } // namespace mlir::moe
