@@ -304,8 +304,8 @@ LogicalResult Compilation::checkOverwrites() {
   if (lastPhase() != Phase::Emit)
     outputs.push_back(moduleFile());
   else if (prefix != "-")
-    for (StringRef end : {suffix(), StringRef(".weights"), StringRef(".json"),
-                          StringRef(".h")})
+    for (StringRef end :
+         {suffix(), StringRef(".weights"), StringRef(".json"), StringRef(".h")})
       outputs.push_back(outputName(end));
 
   llvm::StringSet<> sources;
