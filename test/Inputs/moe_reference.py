@@ -51,6 +51,32 @@ def route(logits, k, score="softmax", after=False, renormalize=False, epsilon=0.
     return weights * scale, experts
 
 
+def limit_to_groups(values, groups, kept, top, fill):
+    """`values` [T, E] with `fill` for the experts of all but the `kept` best of
+    `groups` consecutive groups; a group is worth the sum of its `top` greatest."""
+    parts = values.reshape(len(values), groups, values.shape[1] // groups)
+    worth = -np.sort(-parts, -1)[..., :top].sum(-1)
+    best = np.zeros(worth.shape, bool)
+    np.put_along_axis(best, top_k(worth, kept), True, -1)
+    return np.where(best[..., None], parts, fill).reshape(values.shape)
+
+
+def sparse_mixer(logits, k, threshold):
+    """Weights and experts of SparseMixer: one choice at a time, weighed by its
+    share among the experts that are left and near it."""
+    weights, experts = np.zeros((len(logits), k)), np.zeros((len(logits), k), int)
+    for t, s in enumerate(logits):
+        rest = s.copy()
+        for j in range(k):
+            e = int(np.argmax(rest))
+            with np.errstate(invalid="ignore"):
+                far = (rest[e] - s) / np.maximum(np.abs(s), rest[e]) > threshold
+            near = np.where(far, -np.inf, rest)
+            weights[t, j], experts[t, j] = softmax(near)[e], e
+            rest[e] = -np.inf
+    return weights, experts
+
+
 def combine(x, weights, experts, expert):
     """The weighted sum of expert(e, row) over the choices of each row of x."""
     rows = [

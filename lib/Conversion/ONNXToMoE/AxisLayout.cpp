@@ -32,7 +32,10 @@ Axis AxisContext::token() const {
 }
 
 Axis AxisContext::choice() const {
-  return k == 1 ? Axis() : Axis{AxisAtom{AxisAtom::Choice, k}};
+  bool members = repeated == AxisAtom::Member;
+  return k == 1 ? Axis()
+                : Axis{AxisAtom{
+                      members ? AxisAtom::Member : AxisAtom::Choice, k}};
 }
 
 AxisLayout AxisContext::chosen() const {
@@ -104,9 +107,9 @@ bool moe::isTokenRows(const AxisLayout &layout) {
 }
 
 std::string moe::describe(const AxisLayout &layout) {
-  static const char *const names[] = {"token",  "batch",  "sequence", "choice",
-                                      "expert", "hit",    "sorted",   "index",
-                                      "row",    "column", "feature"};
+  static const char *const names[] = {
+      "token",  "batch", "sequence", "choice", "expert",  "hit",   "sorted",
+      "index",  "row",   "column",   "feature", "group",  "member"};
   std::string text;
   llvm::raw_string_ostream os(text);
   os << '[';
@@ -350,10 +353,10 @@ static std::optional<Axis> repeatAxis(const Axis &axis, const SymbolicDim &size,
                                       const AxisContext &context) {
   if (size.constant == 1)
     return axis;
-  bool choices = context.repeated == AxisAtom::Choice;
+  bool experts = context.repeated == AxisAtom::Expert;
   if ((axis.empty() || tile) && !isRepeated &&
-      size.constant == (choices ? context.k : context.experts)) {
-    Axis repeated = choices ? context.choice() : context.expert();
+      size.constant == (experts ? context.experts : context.k)) {
+    Axis repeated = experts ? context.expert() : context.choice();
     repeated.append(axis); // Tile lays whole copies one after the other
     return repeated;
   }
@@ -448,7 +451,7 @@ std::optional<AxisLayout> moe::broadcastAxes(const AxisLayout &a,
       return std::nullopt;
     result[result.size() - 1 - i] = x.empty() ? y : x;
   }
-  for (int role = AxisAtom::Token; role <= AxisAtom::Feature; ++role) {
+  for (int role = AxisAtom::Token; role <= AxisAtom::Member; ++role) {
     unsigned count = 0;
     for (const Axis &axis : result)
       count += llvm::count_if(

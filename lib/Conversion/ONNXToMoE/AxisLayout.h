@@ -34,6 +34,8 @@ struct AxisAtom {
     Row,        // second dimension of a gathered weight
     Column,     // third dimension of a gathered weight
     Feature,    // the elements of a row
+    Group,      // the groups that experts form
+    Member,     // the experts of a group
   };
   Role role;
   int64_t size; // kDynamic when not known
@@ -69,7 +71,8 @@ struct AxisContext {
   std::function<bool(const SymbolicDim &, const AxisAtom &)> isSizeOf;
 
   Axis token() const;
-  /// No atom for k = 1: a dimension of size 1 has nothing to tell apart.
+  /// `k` choices, or members of a group if those are what is repeated. No atom
+  /// for k = 1: a dimension of size 1 has nothing to tell apart.
   Axis choice() const;
   Axis expert() const { return {AxisAtom{AxisAtom::Expert, experts}}; }
   /// The axes of the expert ids.

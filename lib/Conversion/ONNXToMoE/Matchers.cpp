@@ -205,6 +205,21 @@ std::optional<double> moe::splatOf(Value value) {
   return std::nullopt;
 }
 
+Value moe::skipNoOps(Value value) {
+  while (true) {
+    value = skipExactCasts(value);
+    NodeOp node = definingNode(value, "Reshape");
+    if (!node || rankOf(value) != 2 || rankOf(node.input(0)) != 2)
+      return value;
+    // Of as many elements, with rows as long as before.
+    int64_t width = cast<RankedTensorType>(value.getType()).getDimSize(1);
+    if (ShapedType::isDynamic(width) || width == 0 ||
+        cast<RankedTensorType>(node.input(0).getType()).getDimSize(1) != width)
+      return value;
+    value = node.input(0);
+  }
+}
+
 //===----------------------------------------------------------------------===//
 // Shape arithmetic
 //===----------------------------------------------------------------------===//
@@ -245,12 +260,30 @@ static std::optional<SmallVector<SymbolicDim>> evaluateShape(Value value,
 static std::optional<SmallVector<int64_t>> evaluateInts(Value value,
                                                         Budget budget);
 
-static SymbolicDim leadingOf(Value value, Budget budget) {
+/// The product of the first `count` dimensions.
+static SymbolicDim leadingOf(Value value, int64_t count, Budget budget) {
   SymbolicDim product = SymbolicDim::of(1);
-  for (int64_t i = 0, e = rankOf(value) - 1; i < e; ++i)
+  for (int64_t i = 0; i < count; ++i)
     product = multiply(product, dimOf(value, i, budget));
-  return product.isKnown() ? product
-                           : SymbolicDim::of(value, SymbolicDim::kLeading);
+  if (product.isKnown() || count != rankOf(value) - 1)
+    return product;
+  return SymbolicDim::of(value, SymbolicDim::kLeading);
+}
+
+/// Operators whose result has the shape of their first input.
+static bool keepsShape(NodeOp node) {
+  static constexpr StringLiteral names[] = {
+      "Identity", "Cast",   "Softmax",    "Sigmoid",
+      "Relu",     "Tanh",   "Neg",        "Not",
+      "Abs",      "CumSum", "LogSoftmax", "ScatterElements", "ScatterND"};
+  return llvm::is_contained(names, node.getOpType());
+}
+
+static bool broadcasts(NodeOp node) {
+  static constexpr StringLiteral names[] = {
+      "Add",     "Sub",  "Mul",   "Div",   "Max",
+      "Greater", "Less", "Where", "Equal", "LessOrEqual"};
+  return llvm::is_contained(names, node.getOpType());
 }
 
 /// Dimension `dim` of Reshape's or Flatten's result, as far as it is that of
@@ -272,36 +305,103 @@ static SymbolicDim reshapedDim(NodeOp node, int64_t dim, Budget budget) {
     return unknown;
   if (*element.constant == 0)
     return dim < sourceType.getRank() ? dimOf(source, dim, budget) : unknown;
-  // [-1, n] of a source whose last dimension is n.
-  int64_t rank = sourceType.getRank();
-  if (target->size() != 2 || dim != 0 || rank < 2)
+  // [-1, ...] of a source that ends with as many elements as the rest.
+  if (dim != 0 || !sourceType)
     return unknown;
-  SymbolicDim last = dimOf(source, rank - 1, budget);
-  if (!last.constant || !((*target)[1] == last) || *last.constant == 0)
+  int64_t rest = 1;
+  for (const SymbolicDim &size : ArrayRef(*target).drop_front())
+    if (!size.constant || *size.constant <= 0 ||
+        llvm::MulOverflow(rest, *size.constant, rest))
+      return unknown;
+  int64_t rank = sourceType.getRank(), tail = 1, first = rank;
+  for (; first > 1; --first) {
+    SymbolicDim size = dimOf(source, first - 1, budget);
+    if (!size.constant || *size.constant <= 0 ||
+        (tail == rest && *size.constant != 1) ||
+        llvm::MulOverflow(tail, *size.constant, tail))
+      break;
+  }
+  if (tail != rest)
     return unknown;
-  return leadingOf(source, budget);
+  SymbolicDim leading = leadingOf(source, first, budget);
+  return leading.isKnown() ? leading : unknown;
 }
 
-/// Binary operators: the operand that decides dimension `dim`, when the other
-/// one has size 1 there.
+/// Operators that broadcast: the operand that decides dimension `dim`, when the
+/// others have size 1 there. Only for Where, a mask over what it masks, is it
+/// worth to compare sizes: in a residual stream both operands lead through all
+/// layers before.
 static SymbolicDim broadcastDim(NodeOp node, int64_t dim, Budget budget) {
-  Value result = node.output(0);
-  int64_t fromEnd = rankOf(result) - dim;
-  Value decides;
+  SymbolicDim unknown = SymbolicDim::of(node.output(0), dim);
+  int64_t fromEnd = rankOf(node.output(0)) - dim;
+  SmallVector<Value, 3> deciding;
   for (Value operand : node.getInputs()) {
     auto type = dyn_cast<RankedTensorType>(operand.getType());
     if (!type)
-      return SymbolicDim::of(result, dim);
-    if (type.getRank() < fromEnd ||
-        type.getDimSize(type.getRank() - fromEnd) == 1)
-      continue;
-    if (decides)
-      return SymbolicDim::of(result, dim);
-    decides = operand;
+      return unknown;
+    if (type.getRank() >= fromEnd &&
+        type.getDimSize(type.getRank() - fromEnd) != 1)
+      deciding.push_back(operand);
   }
-  if (!decides)
-    return SymbolicDim::of(result, dim);
-  return dimOf(decides, rankOf(decides) - fromEnd, budget);
+  if (deciding.empty() || (deciding.size() > 1 && !node.is("Where")))
+    return unknown;
+  SymbolicDim first;
+  for (Value operand : deciding) {
+    SymbolicDim size = dimOf(operand, rankOf(operand) - fromEnd, budget);
+    if (first.isKnown() && !(first == size))
+      return unknown;
+    first = size;
+  }
+  return first;
+}
+
+static SymbolicDim expandedDim(NodeOp node, int64_t dim, Budget budget) {
+  SymbolicDim unknown = SymbolicDim::of(node.output(0), dim);
+  auto source = dyn_cast<RankedTensorType>(node.input(0).getType());
+  auto sizes = evaluateShape(node.input(1), budget);
+  if (!source || !sizes)
+    return unknown;
+  int64_t rank = rankOf(node.output(0));
+  int64_t at = dim - rank + static_cast<int64_t>(sizes->size());
+  SymbolicDim size = at < 0 ? SymbolicDim::of(1) : (*sizes)[at];
+  // The greater one of the two sizes, of which one may be 1.
+  if (size.constant && *size.constant > 1)
+    return size;
+  int64_t from = dim - rank + source.getRank();
+  if (from < 0 || source.getDimSize(from) == 1)
+    return size.isKnown() ? size : unknown;
+  return size.constant == 1 ? dimOf(node.input(0), from, budget) : unknown;
+}
+
+/// Dimension `dim` of the result of a reduction, Squeeze or Unsqueeze: that of
+/// the source which it was, or none.
+static std::optional<int64_t> sourceDim(NodeOp node, int64_t dim) {
+  bool unsqueeze = node.is("Unsqueeze");
+  bool keep =
+      !unsqueeze && !node.is("Squeeze") && node.getI64("keepdims", 1) != 0;
+  auto axes = node.is("ArgMax")
+                  ? std::optional(SmallVector<int64_t>{node.getI64("axis", 0)})
+                  : intsOf(node, "axes", 1);
+  int64_t rank = rankOf(unsqueeze ? node.output(0) : node.input(0));
+  if (!axes || rank < 0)
+    return std::nullopt;
+  SmallVector<bool> named(rank, false);
+  for (int64_t axis : *axes) {
+    auto at = normalizeAxis(axis, rank);
+    if (!at)
+      return std::nullopt;
+    named[*at] = true;
+  }
+  if (keep || unsqueeze) {
+    if (named[dim])
+      return std::nullopt;
+    return keep ? dim
+                : dim - llvm::count(ArrayRef(named).take_front(dim), true);
+  }
+  for (int64_t i = 0; i < rank; ++i)
+    if (!named[i] && dim-- == 0)
+      return i;
+  return std::nullopt;
 }
 
 static SymbolicDim dimOf(Value value, int64_t dim, Budget budget) {
@@ -317,20 +417,24 @@ static SymbolicDim dimOf(Value value, int64_t dim, Budget budget) {
   budget = budget.next();
   StringRef op = node.getOpType();
   Value source = node.input(0);
-  if (op == "Identity" || op == "Cast" || op == "Softmax" || op == "Sigmoid" ||
-      op == "Relu" || op == "Tanh" || op == "Neg" || op == "LogSoftmax")
+  if (keepsShape(node))
     return dimOf(source, dim, budget);
-  if (op == "Add" || op == "Mul" || op == "Sub" || op == "Div")
+  if (broadcasts(node))
     return broadcastDim(node, dim, budget);
-  if (op == "ScatterElements" || op == "ScatterND")
-    return dimOf(source, dim, budget);
-  if (op == "ConstantOfShape" || (op == "Expand" && rankOf(source) == 0)) {
-    auto sizes = evaluateShape(node.input(op == "Expand" ? 1 : 0), budget);
-    bool known = sizes && dim < static_cast<int64_t>(sizes->size()) &&
-                 (*sizes)[dim].isKnown();
-    return known ? (*sizes)[dim] : here;
+  if (op.starts_with("Reduce") || op == "ArgMax" || op == "Squeeze" ||
+      op == "Unsqueeze") {
+    auto at = sourceDim(node, dim);
+    return at ? dimOf(source, *at, budget) : here;
   }
-  if (op == "TopK") {
+  if (op == "GatherElements")
+    return dimOf(node.input(1), dim, budget);
+  if (op == "ConstantOfShape") {
+    auto sizes = evaluateShape(source, budget);
+    return sizes && (*sizes)[dim].isKnown() ? (*sizes)[dim] : here;
+  }
+  if (op == "Expand")
+    return expandedDim(node, dim, budget);
+  if (op == "TopK" || op == "Concat") {
     auto axis = normalizeAxis(node.getI64("axis", -1), type.getRank());
     return axis && *axis != dim ? dimOf(source, dim, budget) : here;
   }
@@ -370,7 +474,7 @@ SymbolicDim moe::dimOf(Value value, int64_t dim) {
 
 SymbolicDim moe::rowsOf(Value value) {
   unsigned steps = kMaxSteps;
-  return ::leadingOf(value, {kMaxDepth, &steps});
+  return leadingOf(value, rankOf(value) - 1, {kMaxDepth, &steps});
 }
 
 using Dims = SmallVector<SymbolicDim>;
@@ -447,13 +551,30 @@ static std::optional<Dims> computedDims(NodeOp node, Budget budget) {
       overflow = llvm::AddOverflow(x, y, result);
     else if (node.is("Sub"))
       overflow = llvm::SubOverflow(x, y, result);
-    else if (node.is("Div") && y > 0 && x >= 0) {
+    else if (node.is("Equal")) {
+      result = x == y;
+      overflow = false;
+    } else if (node.is("Div") && y > 0 && x >= 0) {
       result = x / y; // where rounding to zero and to minus infinity agree
       overflow = false;
     }
     if (!overflow)
       dims[i] = SymbolicDim::of(result);
   }
+  return dims;
+}
+
+/// Where with a condition that is known, with which exporters replace -1.
+static std::optional<Dims> chosenDims(NodeOp node, Budget budget) {
+  auto condition = evaluateInts(node.input(0), budget);
+  auto first = evaluateShape(node.input(1), budget);
+  auto second = evaluateShape(node.input(2), budget);
+  if (!condition || !first || !second || first->size() != condition->size() ||
+      second->size() != condition->size())
+    return std::nullopt;
+  Dims dims;
+  for (auto [chosen, a, b] : llvm::zip_equal(*condition, *first, *second))
+    dims.push_back(chosen ? a : b);
   return dims;
 }
 
@@ -496,8 +617,18 @@ static std::optional<Dims> evaluateShape(Value value, Budget budget) {
     return shapeOf(node, budget);
   if (op == "Slice")
     return slicedDims(node, budget);
-  if (op == "Add" || op == "Sub" || op == "Mul" || op == "Div")
+  if (op == "Add" || op == "Sub" || op == "Mul" || op == "Div" || op == "Equal")
     return computedDims(node, budget);
+  if (op == "Where")
+    return chosenDims(node, budget);
+  if (op == "ConstantOfShape") {
+    auto length = evaluateInts(node.input(0), budget);
+    auto value = splatOf(node.output(0));
+    if (!length || length->size() != 1 || (*length)[0] < 0 ||
+        (*length)[0] > 64 || !value)
+      return std::nullopt;
+    return Dims((*length)[0], SymbolicDim::of(static_cast<int64_t>(*value)));
+  }
   if (op == "OneHot")
     return oneHotDims(node, budget);
   if (op == "Cast" && !isa_and_nonnull<IntegerType>(elementTypeOf(value)))

@@ -192,8 +192,12 @@ static RouteOp emitRoute(OpBuilder &b, Location loc,
   auto expertsType = RankedTensorType::get({tokens, recipe.k}, b.getI32Type());
   OperationState state(loc, RouteOp::getOperationName());
   state.addOperands(logits);
-  if (recipe.bias)
-    state.addOperands(recipe.bias);
+  if (Value bias = recipe.bias) {
+    if (rankOf(bias) == 2)
+      bias = tensor::CollapseShapeOp::create(
+          b, loc, bias, ArrayRef<ReassociationIndices>{{0, 1}});
+    state.addOperands(bias);
+  }
   state.addTypes({weightsType, expertsType});
   RouteOp::Properties &properties =
       state.getOrAddProperties<RouteOp::Properties>();
@@ -208,6 +212,17 @@ static RouteOp emitRoute(OpBuilder &b, Location loc,
         b.getF32FloatAttr(recipe.renormalizeEpsilon));
   if (recipe.scale != 1)
     properties.setScale(b.getF32FloatAttr(recipe.scale));
+  if (recipe.groups != 1) {
+    properties.setNGroup(b.getI64IntegerAttr(recipe.groups));
+    properties.setTopkGroup(b.getI64IntegerAttr(recipe.topGroups));
+    properties.setGroupTop(b.getI64IntegerAttr(recipe.groupTop));
+    if (recipe.groupFill)
+      properties.setGroupFill(b.getF32FloatAttr(*recipe.groupFill));
+  }
+  if (recipe.weighBy != WeighBy::Score)
+    properties.setWeighBy(WeighByAttr::get(context, recipe.weighBy));
+  if (recipe.mixerThreshold)
+    properties.setMixerThreshold(b.getF32FloatAttr(*recipe.mixerThreshold));
   return cast<RouteOp>(b.create(state));
 }
 

@@ -21,7 +21,7 @@ namespace mlir::moe {
 /// The recipe of a moe.route.
 struct RouteRecipe {
   Value logits; // [.., E], one row per token
-  Value bias;   // [E], optional
+  Value bias;   // E elements, optional
   int64_t experts = 0;
   int64_t k = 0;
   ScoreFunction score = ScoreFunction::None;
@@ -29,6 +29,10 @@ struct RouteRecipe {
   bool renormalize = false;
   float renormalizeEpsilon = 0;
   float scale = 1;
+  int64_t groups = 1, topGroups = 1, groupTop = 1;
+  std::optional<float> groupFill;
+  WeighBy weighBy = WeighBy::Score;
+  std::optional<float> mixerThreshold;
 };
 
 struct MoEBlock {

@@ -110,14 +110,14 @@ void BatchedExperts::define(Value value, Meaning meaning) {
 void BatchedExperts::run() {
   AxisLayout axes = context.chosen();
   define(selection.ids(), {Meaning::Ids, axes, {}, nullptr});
-  define(selection.values(),
-         {Meaning::Weight, axes, selection.values(), nullptr});
+  if (Value values = selection.values())
+    define(values, {Meaning::Weight, axes, values, nullptr});
   while (NodeOp node = walk.next())
     visit(node);
   if (attempt.matches.empty() && onlyChoice)
     finish(onlyChoice->first, onlyChoice->second);
   if (attempt.matches.empty())
-    reject(selection.topK, "expects a sum over the choices of a token, found "
+    reject(selection.node, "expects a sum over the choices of a token, found "
                            "none");
 }
 

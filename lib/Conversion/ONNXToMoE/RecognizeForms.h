@@ -19,15 +19,21 @@
 
 namespace mlir::moe {
 
-/// The node that chooses experts: where recognition starts.
+/// A choice of experts: where recognition starts.
 struct Selection {
-  onnx::NodeOp topK;
+  /// The node that chooses.
+  onnx::NodeOp node;
+  /// [.., E]: the k greatest of each row are chosen, best first, equal ones in
+  /// the order of the experts.
+  Value scores;
+  /// [.., k]: the chosen experts; and either their scores, or what was gathered
+  /// for them while they were chosen, if there is such a value.
+  Value chosenIds, chosenScores, gathered;
   int64_t k;
-  /// Size of the axis that is chosen from.
   int64_t experts;
 
-  Value values() { return topK.output(0); }
-  Value ids() { return topK.output(1); }
+  Value ids() { return chosenIds; }
+  Value values() { return chosenScores ? chosenScores : gathered; }
 };
 
 /// What an expert form finds for a selection.
@@ -61,6 +67,12 @@ using ExpertForm = void (*)(Selection &selection, RowExprPool &pool,
 using RouterForm = LogicalResult (*)(Selection &selection, Value weights,
                                      RouteRecipe &recipe, Rejection &rejection);
 
+/// The ids that `node` chooses, if it can be the selection of a router: TopK,
+/// or one ArgMax per choice. Null otherwise.
+Value chosenIdsOf(onnx::NodeOp node);
+/// What `node` selects.
+FailureOr<Selection> selectionOf(onnx::NodeOp node, Rejection &rejection);
+
 /// One weight matrix gathered per row, batched matmul (torch `batched_mm`).
 void matchBatchedExperts(Selection &selection, RowExprPool &pool,
                          ExpertsAttempt &attempt);
@@ -74,17 +86,31 @@ void matchLoopedExperts(Selection &selection, RowExprPool &pool,
 void matchGroupedExperts(Selection &selection, RowExprPool &pool,
                          ExpertsAttempt &attempt);
 
-/// Scores over all experts, then selection: Mixtral, Qwen, OLMoE.
+// A router form fails without a reason where it plainly is not what it sees.
+
+/// Scores over all experts, then selection: Mixtral, Qwen, OLMoE; with a bias
+/// for the selection: MiniMax, ERNIE.
 LogicalResult matchScoreThenSelect(Selection &selection, Value weights,
                                    RouteRecipe &recipe, Rejection &rejection);
+/// The same among the experts of the best groups: DeepSeek.
+LogicalResult matchGroupLimited(Selection &selection, Value weights,
+                                RouteRecipe &recipe, Rejection &rejection);
 /// Selection by logits, then a score over the chosen: Granite, gpt-oss.
 LogicalResult matchSelectThenScore(Selection &selection, Value weights,
                                    RouteRecipe &recipe, Rejection &rejection);
+/// One choice at a time, weighed by its share among the near ones: PhiMoE.
+LogicalResult matchSparseMixer(Selection &selection, Value weights,
+                               RouteRecipe &recipe, Rejection &rejection);
 
 /// Peels a multiplication by a constant off `weights` into `recipe.scale`, and
 /// the division by the sum over the last axis into `recipe.renormalize`, with
 /// the epsilon added to that sum. Returns what is left.
 Value peelNormalization(Value weights, RouteRecipe &recipe);
+
+/// Reads logits, score function, bias and weights of a selection that goes by
+/// `compared` [.., E], which is score(logits) or score(logits) + bias.
+LogicalResult readScores(Selection &selection, Value compared, Value weights,
+                         RouteRecipe &recipe, Rejection &rejection);
 
 /// com.microsoft.MoE, which is a whole block in one node. Reports unsupported
 /// attributes and shapes as errors.

@@ -145,12 +145,12 @@ void GroupedExperts::run() {
   for (int64_t e = 0; e < selection.experts; ++e)
     ids.table.push_back(e);
   define(selection.ids(), std::move(ids));
-  define(selection.values(),
-         {Meaning::Weight, context.chosen(), selection.values()});
+  if (Value values = selection.values())
+    define(values, {Meaning::Weight, context.chosen(), values});
   while (NodeOp node = walk.next())
     visit(node);
   if (attempt.matches.empty())
-    reject(selection.topK, "expects a sum over the choices of a token, found "
+    reject(selection.node, "expects a sum over the choices of a token, found "
                            "none");
 }
 

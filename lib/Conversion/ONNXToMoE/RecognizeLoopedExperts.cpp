@@ -175,14 +175,14 @@ void LoopedExperts::define(Value value, Meaning meaning) {
 
 void LoopedExperts::run() {
   define(selection.ids(), {Meaning::Ids, context.chosen()});
-  define(selection.values(),
-         {Meaning::Weight, context.chosen(), -1, selection.values()});
+  if (Value values = selection.values())
+    define(values, {Meaning::Weight, context.chosen(), -1, values});
   while (NodeOp node = walk.next())
     visit(node);
   if (!attempt.matches.empty())
     return;
   reportMissing();
-  reject(selection.topK,
+  reject(selection.node,
          "expects a sum over the experts, each weighted, found none");
 }
 
@@ -901,7 +901,7 @@ Value LoopedExperts::denseTokens(ArrayRef<const Share *> leaves) {
   Value at;
   if (leaves[0]->expert >= 0) {
     // A single expert shares them with the router.
-    Value other = leaves.size() > 1 ? leaves[1]->rows : selection.topK.input(0);
+    Value other = leaves.size() > 1 ? leaves[1]->rows : selection.scores;
     if (NodeOp softmax = definingNode(other, "Softmax"))
       other = softmax.input(0);
     at = ExpertRows::commonInput(leaves[0]->rows, other);

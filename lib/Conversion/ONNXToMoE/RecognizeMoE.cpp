@@ -38,21 +38,24 @@ using namespace mlir;
 using namespace mlir::moe;
 using mlir::onnx::NodeOp;
 
-/// All forms, the most frequent ones first. Router forms exclude each other; so
-/// do expert forms.
+/// All forms. Expert forms exclude each other. Of router forms the first one
+/// that fits decides, and the first one with a reason says why none does: those
+/// that say more about the scores stand in front of those that take them as
+/// they are.
 static constexpr ExpertForm kExpertForms[] = {
     matchBatchedExperts, matchLoopedExperts, matchGroupedExperts};
-static constexpr RouterForm kRouterForms[] = {matchScoreThenSelect,
-                                              matchSelectThenScore};
+static constexpr RouterForm kRouterForms[] = {
+    matchGroupLimited, matchSparseMixer, matchScoreThenSelect,
+    matchSelectThenScore};
 
 //===----------------------------------------------------------------------===//
 // Selections
 //===----------------------------------------------------------------------===//
 
 /// Whether the ids lead to something that only experts are chosen with. Other
-/// uses of TopK (sampling, beam search) then pass without a remark.
-static bool choosesExperts(NodeOp topK) {
-  SmallVector<Value> values = {topK.output(1)};
+/// uses of TopK and ArgMax (sampling, beam search) then pass without a remark.
+static bool choosesExperts(Value ids) {
+  SmallVector<Value> values = {ids};
   llvm::SmallPtrSet<Operation *, 16> seen;
   while (!values.empty()) {
     Value value = values.pop_back_val();
@@ -80,31 +83,6 @@ static bool choosesExperts(NodeOp topK) {
     }
   }
   return false;
-}
-
-/// What `topK` selects, if it is the selection of a router.
-static FailureOr<Selection> selectionOf(NodeOp topK, Rejection &rejection) {
-  Value scores = topK.input(0);
-  int64_t rank = rankOf(scores);
-  if (rank != 2 && rank != 3)
-    return rejection.at(topK, "expects scores of shape [tokens, experts] or "
-                              "[batch, sequence, experts], found rank " +
-                                  Twine(rank));
-  auto k = intsOf(topK, "k", 1);
-  if (!k || k->size() != 1 || (*k)[0] < 1)
-    return rejection.at(topK, "expects a constant k of at least 1");
-  if (normalizeAxis(topK.getI64("axis", -1), rank) != rank - 1)
-    return rejection.at(topK, "expects a selection along the experts, found "
-                              "axis " +
-                                  Twine(topK.getI64("axis", -1)));
-  if (topK.getI64("largest", 1) != 1)
-    return rejection.at(topK, "expects the largest scores, found largest = 0");
-  if (!isa_and_nonnull<FloatType>(elementTypeOf(scores)))
-    return rejection.at(topK, "expects float scores");
-  SymbolicDim experts = dimOf(scores, rank - 1);
-  if (!experts.constant)
-    return rejection.at(topK, "expects a static number of experts");
-  return Selection{topK, (*k)[0], *experts.constant};
 }
 
 //===----------------------------------------------------------------------===//
@@ -227,24 +205,25 @@ struct ONNXRecognizeMoEPass
   void runOnOperation() override;
 
 private:
-  LogicalResult recognize(NodeOp topK, ExpertWeights &weights,
+  LogicalResult recognize(NodeOp node, ExpertWeights &weights,
                           llvm::SmallPtrSetImpl<Operation *> &erased);
 };
 } // namespace
 
 LogicalResult
-ONNXRecognizeMoEPass::recognize(NodeOp topK, ExpertWeights &weights,
+ONNXRecognizeMoEPass::recognize(NodeOp node, ExpertWeights &weights,
                                 llvm::SmallPtrSetImpl<Operation *> &erased) {
-  if (!topK.output(1) || !choosesExperts(topK))
+  Value ids = chosenIdsOf(node);
+  if (!ids || !choosesExperts(ids))
     return success();
   Rejection rejection;
-  FailureOr<Selection> selection = selectionOf(topK, rejection);
+  FailureOr<Selection> selection = selectionOf(node, rejection);
   RowExprPool pool;
   bool found = false;
   if (succeeded(selection)) {
     if (selection->k > selection->experts)
-      return emitError(topK.getLoc())
-             << topK.describe()
+      return emitError(node.getLoc())
+             << node.describe()
              << ": expects k to be at most the number of experts, found "
              << selection->k << " > " << selection->experts;
     // The form that got so far as to see experts has the reason to tell.
@@ -257,7 +236,7 @@ ONNXRecognizeMoEPass::recognize(NodeOp topK, ExpertWeights &weights,
         FailureOr<MoEBlock> block = blockOf(*selection, match, reason);
         if (failed(block))
           continue;
-        LDBG() << "recognised the experts of " << topK.describe();
+        LDBG() << "recognised the experts of " << node.describe();
         replaceBlock(match, *block, weights, erased);
         found = true;
       }
@@ -265,7 +244,7 @@ ONNXRecognizeMoEPass::recognize(NodeOp topK, ExpertWeights &weights,
         return success();
       if (attempt.warning) {
         emitWarning(attempt.warning.op->getLoc())
-            << topK.describe() << " chooses experts, but "
+            << node.describe() << " chooses experts, but "
             << attempt.warning.reason;
         return success();
       }
@@ -276,8 +255,8 @@ ONNXRecognizeMoEPass::recognize(NodeOp topK, ExpertWeights &weights,
       telling |= tells;
     }
   }
-  emitRemark(rejection.op ? rejection.op->getLoc() : topK.getLoc())
-      << "experts chosen by " << topK.describe()
+  emitRemark(rejection.op ? rejection.op->getLoc() : node.getLoc())
+      << "experts chosen by " << node.describe()
       << " are not recognised and stay plain operators: stopped at "
       << rejection.subject() << ": " << rejection.reason;
   return success();
@@ -289,7 +268,7 @@ void ONNXRecognizeMoEPass::runOnOperation() {
   getOperation()->walk([&](NodeOp node) {
     if (node.is("MoE", "com.microsoft"))
       contrib.push_back(node);
-    else if (node.is("TopK"))
+    else if (chosenIdsOf(node))
       selections.push_back(node);
   });
   // Every failure is reported, not only the first one.
@@ -308,9 +287,9 @@ void ONNXRecognizeMoEPass::runOnOperation() {
     for (Operation *operand : operands)
       eraseIfDead(operand, erased);
   }
-  for (NodeOp topK : selections)
-    if (!erased.contains(topK))
-      failed |= mlir::failed(recognize(topK, weights, erased));
+  for (NodeOp node : selections)
+    if (!erased.contains(node))
+      failed |= mlir::failed(recognize(node, weights, erased));
   if (failed)
     signalPassFailure();
 }

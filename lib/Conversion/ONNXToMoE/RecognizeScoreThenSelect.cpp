@@ -9,6 +9,11 @@
 //   logits -> Softmax (or Sigmoid, or nothing) -> TopK -> values
 //   weights = values, values / sum(values), either times a constant
 //
+// or, with a bias that only the selection sees,
+//
+//   scores = Sigmoid(logits); ids = TopK(scores + bias)
+//   values = GatherElements(scores, ids)
+//
 //===----------------------------------------------------------------------===//
 
 #include "RecognizeForms.h"
@@ -59,32 +64,80 @@ Value moe::peelNormalization(Value weights, RouteRecipe &recipe) {
   return values;
 }
 
+/// Whether `value` holds one number per expert.
+static bool isPerExpert(Value value, int64_t experts) {
+  auto type = dyn_cast_or_null<RankedTensorType>(value.getType());
+  return type && type.hasStaticShape() && type.getNumElements() == experts &&
+         (type.getRank() == 1 ||
+          (type.getRank() == 2 && type.getDimSize(0) == 1)) &&
+         isa<FloatType>(type.getElementType());
+}
+
+/// Softmax over the experts, or Sigmoid.
+static ScoreFunction scoreOf(Value scores) {
+  NodeOp node = definingNode(scores);
+  if (!node)
+    return ScoreFunction::None;
+  if (node.is("Sigmoid"))
+    return ScoreFunction::Sigmoid;
+  int64_t implied = node.getOpset() < 13 ? 1 : -1;
+  bool softmax =
+      node.is("Softmax") &&
+      normalizeAxis(node.getI64("axis", implied), rankOf(scores)) ==
+          rankOf(scores) - 1;
+  return softmax ? ScoreFunction::Softmax : ScoreFunction::None;
+}
+
+LogicalResult moe::readScores(Selection &selection, Value compared,
+                              Value weights, RouteRecipe &recipe,
+                              Rejection &rejection) {
+  recipe.k = selection.k;
+  recipe.experts = selection.experts;
+  Value left = peelNormalization(weights, recipe);
+  // A cast that rounds could make equal scores of different ones.
+  compared = skipNoOps(compared);
+  // Whether the weights are what was compared, or gathered from other scores.
+  Value gathered;
+  if (left != selection.chosenScores) {
+    NodeOp node = definingNode(left);
+    bool byIds = node && node.is("GatherElements") &&
+                 node.input(1) == selection.ids() &&
+                 normalizeAxis(node.getI64("axis", 0), rankOf(left)) ==
+                     rankOf(left) - 1;
+    if (!byIds)
+      return rejection.at(node ? node.getOperation() : nullptr,
+                          "expects routing weights that are the chosen scores, "
+                          "as they are or divided by their sum");
+    gathered = skipNoOps(node.input(0));
+  }
+  Value scores = compared;
+  NodeOp add = definingNode(compared, "Add");
+  for (unsigned i = 0; add && i < 2; ++i) {
+    Value other = skipNoOps(add.input(i));
+    bool known =
+        gathered ? other == gathered : scoreOf(other) != ScoreFunction::None;
+    if (!known || !isPerExpert(add.input(1 - i), selection.experts))
+      continue;
+    scores = other;
+    recipe.bias = add.input(1 - i);
+    break;
+  }
+  if (gathered && gathered != scores)
+    return rejection.at(left.getDefiningOp(),
+                        "expects routing weights out of the scores that "
+                        "experts are chosen by, with or without a bias");
+  if (!gathered && (recipe.bias || recipe.groupFill))
+    recipe.weighBy = WeighBy::Compared;
+  recipe.score = scoreOf(scores);
+  recipe.logits = recipe.score == ScoreFunction::None
+                      ? scores
+                      : definingNode(scores).input(0);
+  return success();
+}
+
 LogicalResult moe::matchScoreThenSelect(Selection &selection, Value weights,
                                         RouteRecipe &recipe,
                                         Rejection &rejection) {
   recipe = RouteRecipe();
-  recipe.k = selection.k;
-  recipe.experts = selection.experts;
-  Value left = peelNormalization(weights, recipe);
-  if (left != selection.values()) {
-    NodeOp node = definingNode(left);
-    return rejection.at(node ? node.getOperation() : nullptr,
-                        "expects routing weights that are the chosen scores, "
-                        "as they are or divided by their sum");
-  }
-  // A cast that rounds could make equal scores of different ones.
-  Value scores = skipExactCasts(selection.topK.input(0));
-  recipe.logits = scores;
-  if (NodeOp node = definingNode(scores, "Softmax")) {
-    auto axis = normalizeAxis(
-        node.getI64("axis", node.getOpset() < 13 ? 1 : -1), rankOf(scores));
-    if (axis == rankOf(scores) - 1) {
-      recipe.score = ScoreFunction::Softmax;
-      recipe.logits = node.input(0);
-    }
-  } else if (NodeOp node = definingNode(scores, "Sigmoid")) {
-    recipe.score = ScoreFunction::Sigmoid;
-    recipe.logits = node.input(0);
-  }
-  return success();
+  return readScores(selection, selection.scores, weights, recipe, rejection);
 }

@@ -26,7 +26,7 @@ LogicalResult moe::matchSelectThenScore(Selection &selection, Value weights,
   Value left = peelNormalization(weights, recipe);
   NodeOp score = definingNode(left);
   if (!score || (!score.is("Softmax") && !score.is("Sigmoid")) ||
-      skipFloatCasts(score.input(0)) != selection.values())
+      skipFloatCasts(score.input(0)) != selection.chosenScores)
     return rejection.at(score ? score.getOperation() : nullptr,
                         "expects routing weights that are a Softmax or Sigmoid "
                         "of the chosen logits");
@@ -40,6 +40,6 @@ LogicalResult moe::matchSelectThenScore(Selection &selection, Value weights,
   }
   recipe.score =
       score.is("Softmax") ? ScoreFunction::Softmax : ScoreFunction::Sigmoid;
-  recipe.logits = skipExactCasts(selection.topK.input(0));
+  recipe.logits = skipExactCasts(selection.scores);
   return success();
 }

@@ -60,6 +60,8 @@ Value skipFloatCasts(Value value);
 /// Looks through Identity, and through Cast to a float type that holds every
 /// value of the source type, so that an order of values is kept as it is.
 Value skipExactCasts(Value value);
+/// The same, and through Reshape of a matrix to its own shape.
+Value skipNoOps(Value value);
 
 /// The elements of a constant, looking through Identity; null when `value` is
 /// no small constant.

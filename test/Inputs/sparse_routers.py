@@ -1,0 +1,103 @@
+"""Routers as exporters write them: node by node, with their references in float64, which know nothing of the graph.
+
+Each function adds a router on `logits` [T, E] to a graph of sparse_models and returns its weights and experts, [T, k]
+each, and the reference: a function of the logits.
+"""
+
+import moe_reference as ref
+import numpy as np
+
+F32, BOOL = 1, 9
+INF = float("inf")
+
+
+def group_limited(g, logits, experts, k, groups, kept, top=2, score="sigmoid", bias=None, fill=-INF, gathered=True,
+                  renormalize=True, epsilon=0.0, scale=1.0, computed_shapes=False):
+    """DeepSeek-V3 (top = 2, with a bias) and V2 (top = 0: the greatest score, weights that are the values of TopK)."""
+    members = experts // groups
+    scores = g("Sigmoid", logits) if score == "sigmoid" else g("Softmax", logits, axis=-1)
+    compared = scores
+    if bias is not None:
+        compared = g("Add", g("Reshape", scores, [-1, experts]) if computed_shapes else scores,
+                     bias[None] if computed_shapes else bias)
+    parts = g("Reshape", compared, [-1, groups, members], allowzero=0 if computed_shapes else 1)
+    if top:
+        best, _ = g("TopK", parts, [top], results=2, axis=-1, largest=1, sorted=1)
+        worth = g("ReduceSum", best, [-1], keepdims=0)
+    else:
+        worth = g("ReduceMax", parts, [-1], keepdims=0)
+    _, chosen = g("TopK", worth, [kept], results=2, axis=-1, largest=1, sorted=0)
+    ids_shape = g("Shape", chosen)
+    if computed_shapes:  # optimum
+        mask = g("ScatterElements", g("ConstantOfShape", g("Shape", worth)), chosen, g("Expand", 1.0, ids_shape), axis=1)
+        ones = g("ConstantOfShape", [3], value=helper_tensor([1]))
+        wanted = g.constant([-1, groups, members])
+        sizes = g("Where", g("Equal", wanted, g("Mul", ones, -1)), ones, wanted)
+    else:  # torch
+        ones = g("ConstantOfShape", ids_shape, value=helper_tensor([1.0]))
+        mask = g("ScatterElements", g("Expand", 0.0, g("Shape", worth)), chosen, ones, axis=1, reduction="none")
+        sizes = [1, groups, members]
+    spread = g("Reshape", g("Expand", g("Unsqueeze", mask, [-1]), sizes), [-1, experts])
+    dropped = g("Not", g("Cast", spread, to=BOOL))
+    limited = g("Where", dropped, g.constant(np.float32(fill)), compared)
+    values, ids = g("TopK", limited, [k], results=2, axis=-1, largest=1, sorted=0)
+    weights = g("GatherElements", scores, ids, axis=1) if gathered else values
+    if renormalize:
+        total = g("ReduceSum", weights, [-1], keepdims=1)
+        weights = g("Div", weights, g("Add", total, epsilon) if epsilon else total)
+    if scale != 1:
+        weights = g("Mul", weights, scale)
+
+    def reference(logits):
+        scores = ref.sigmoid(logits) if score == "sigmoid" else ref.softmax(logits)
+        compared = scores if bias is None else scores + ref.f64(bias)
+        limited = ref.limit_to_groups(compared, groups, kept, top or 1, fill)
+        ids = ref.top_k(limited, k)
+        weights = np.take_along_axis(scores if gathered else limited, ids, -1)
+        if renormalize:
+            weights = weights / (weights.sum(-1, keepdims=True) + epsilon)
+        return weights * scale, ids
+
+    return weights, ids, reference
+
+
+def biased(g, logits, experts, k, bias):
+    """Sigmoid scores and a bias for the selection alone, without groups."""
+    scores = g("Sigmoid", logits)
+    _, ids = g("TopK", g("Add", scores, bias), [k], results=2, axis=-1)
+    weights = g("GatherElements", scores, ids, axis=1)
+    weights = g("Div", weights, g("ReduceSum", weights, [-1], keepdims=1))
+
+    def reference(logits):
+        scores = ref.sigmoid(logits)
+        ids = ref.top_k(scores + ref.f64(bias), k)
+        weights = np.take_along_axis(scores, ids, -1)
+        return weights / weights.sum(-1, keepdims=True), ids
+
+    return weights, ids, reference
+
+
+def sparse_mixer(g, logits, k, jitter=0.01):
+    """PhiMoE: no TopK, but one round per choice."""
+    threshold = 2 * jitter
+    minus = np.float32(-INF)
+    rest, columns, chosen = logits, [], []
+    for j in range(k):
+        top = g("ReduceMax", rest, [-1], keepdims=1)
+        ids = g("ArgMax", rest, axis=-1, keepdims=1, select_last_index=0)
+        factor = g("Max", g("Abs", logits), top)
+        far = g("Greater", g("Div", g("Sub", top, logits), factor), threshold)
+        shares = g("Softmax", g("Where", far, g.constant(minus), rest), axis=-1)
+        columns.append(g("GatherElements", shares, ids, axis=-1))
+        chosen.append(ids)
+        if j + 1 < k:
+            rest = g("ScatterElements", rest, ids, g("Expand", g.constant(minus), g("Shape", ids)), axis=-1)
+    joined = [values[0] if k == 1 else g("Concat", *values, axis=-1) for values in (columns, chosen)]
+    return *joined, lambda logits: ref.sparse_mixer(logits, k, float(np.float32(threshold)))
+
+
+def helper_tensor(values):
+    from onnx import numpy_helper
+
+    array = np.asarray(values)
+    return numpy_helper.from_array(array.astype(np.float32 if array.dtype.kind == "f" else np.int64))

@@ -1,0 +1,96 @@
+# REQUIRES: python-numpy, python-onnx
+# RUN: %python %s %t | FileCheck %s
+"""Routers beyond softmax and top-k, as exporters write them, against float64: one compiled model per form for every
+number of tokens, with scores and groups that are equal."""
+
+import sys
+
+import numpy as np
+
+import moe_reference as ref
+import moe_testing
+import sparse_routers
+from sparse_models import Graph, batched_experts
+
+TOKENS = (0, 1, 2, 3, 17, 64)
+
+
+def check(name, experts, layers, hidden=19, inter=11, ties=True, tolerance=1e-5):
+    """Layers side by side on the model's input; each is (function, k, options)."""
+    random = np.random.default_rng(experts)
+    g = Graph()
+    g.input("x", ["b", "s", hidden])
+    x = g("Reshape", "x", [-1, hidden], allowzero=1)
+    references = []
+    for i, (router, k, options) in enumerate(layers):
+        gate = (2 * random.standard_normal((experts, hidden)) / np.sqrt(hidden)).astype(np.float32)
+        options = dict(options)
+        if ties:  # experts with the same row have the same score
+            half = experts // 2
+            gate[half : 2 * half] = gate[:half]
+            gate[-1] = gate[0]
+        up = (random.standard_normal((experts, 2 * inter, hidden)) / np.sqrt(hidden)).astype(np.float32)
+        down = (random.standard_normal((experts, hidden, inter)) / np.sqrt(inter)).astype(np.float32)
+        logits = g("Gemm", x, gate, transB=1)
+        if router is not sparse_routers.sparse_mixer:
+            options["experts"] = experts
+        weights, ids, route = router(g, logits, k=k, **options)
+        y = batched_experts(g, x, weights, ids, up, down, k)
+        g.output(f"y{i}", g("Reshape", y, g("Shape", "x")), ["b", "s", hidden])
+
+        def expert(e, row, up=up, down=down):
+            first, line = np.split(ref.f64(up[e]) @ row, 2)
+            return ref.f64(down[e]) @ (ref.ACTIVATIONS["silu"](first) * line)
+
+        references.append(lambda x, gate=gate, route=route, expert=expert:
+                          ref.combine(x, *route(x @ ref.f64(gate).T), expert))
+    path = moe_testing.save(g.model(), sys.argv[1], name.replace(" ", "-"))
+    cases = []
+    for tokens in TOKENS:
+        rows = random.standard_normal((1, tokens, hidden)).astype(np.float32)
+        if tokens > 2:
+            rows[0, 1] = 0  # all scores of a token equal
+        cases.append(({"x": rows}, {f"y{i}": reference(ref.f64(rows[0]))[None].astype(np.float32)
+                                    for i, reference in enumerate(references)}))
+    count = moe_testing.count(moe_testing.raised(path), "moe.route")
+    checked = moe_testing.check(path, cases, tolerance)
+    print(f"{name}: {count} of {len(layers)} layers recognised, {checked} outputs")
+
+
+def bias(experts, scale=0.3, offset=0.0):
+    values = np.random.default_rng(experts).standard_normal(experts) * scale + offset
+    values[experts // 2 : 2 * (experts // 2)] = values[: experts // 2]
+    values[-1] = values[0]
+    return values.astype(np.float32)
+
+
+groups, mixer = sparse_routers.group_limited, sparse_routers.sparse_mixer
+# Experts in groups of two, three, one, and all in one group; sizes that are no multiple of a vector.
+# CHECK: group-limited sigmoid: 6 of 6 layers recognised, 36 outputs
+check("group-limited sigmoid", 12, [
+    (groups, 4, dict(groups=4, kept=2, bias=bias(12), scale=2.5)),
+    (groups, 4, dict(groups=6, kept=2, bias=bias(12), scale=2.5, epsilon=1e-20, fill=0.0, computed_shapes=True)),
+    (groups, 5, dict(groups=4, kept=3, top=3, bias=bias(12), renormalize=False)),
+    (groups, 3, dict(groups=1, kept=1, bias=bias(12), scale=2.5)),
+    (groups, 2, dict(groups=12, kept=3, top=1, bias=bias(12))),
+    (sparse_routers.biased, 3, dict(bias=bias(12))),
+])  # fmt: skip
+# Biases below the scores: experts of dropped groups, which count as 0, come before those that are kept. What they
+# weigh is their score, or 0 where the values of TopK are the weights.
+# CHECK: fill: 4 of 4 layers recognised, 24 outputs
+check("fill", 15, [
+    (groups, 7, dict(groups=5, kept=2, bias=bias(15, offset=-0.6), fill=0.0, epsilon=1e-20)),
+    (groups, 7, dict(groups=5, kept=2, bias=bias(15, offset=-0.6), fill=0.0, gathered=False, renormalize=False)),
+    (groups, 6, dict(groups=5, kept=3, top=3, bias=bias(15, offset=-0.6), fill=0.25, computed_shapes=True)),
+    (groups, 7, dict(groups=5, kept=2, bias=bias(15, offset=-0.6), fill=-1e30)),
+])  # fmt: skip
+# CHECK: group-limited greedy: 4 of 4 layers recognised, 24 outputs
+check("group-limited greedy", 14, [
+    (groups, 3, dict(groups=7, kept=2, top=0, score="softmax", fill=0.0, gathered=False, renormalize=False, scale=16.0)),
+    (groups, 6, dict(groups=2, kept=1, top=0, score="softmax", fill=0.0, gathered=False, renormalize=False)),
+    (groups, 1, dict(groups=14, kept=1, top=0, score="softmax", fill=0.0, gathered=False, renormalize=False)),
+    (groups, 4, dict(groups=1, kept=1, top=0, score="softmax", fill=0.0, gathered=False, computed_shapes=True)),
+])  # fmt: skip
+# CHECK: sparse mixer: 4 of 4 layers recognised, 24 outputs
+check("sparse mixer", 9, [(mixer, 2, {}), (mixer, 3, dict(jitter=0.25)), (mixer, 9, dict(jitter=0.125)),
+                          (mixer, 1, dict(jitter=0.5))])  # fmt: skip
