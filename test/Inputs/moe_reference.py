@@ -78,13 +78,13 @@ def sparse_mixer(logits, k, threshold):
 
 
 def combine(x, weights, experts, expert):
-    """The weighted sum of expert(e, row) over the choices of each row of x."""
-    rows = [
-        sum(w * expert(e, row) for w, e in zip(ws, es))
-        for row, ws, es in zip(x, weights, experts)
-    ]
-    width = len(expert(0, np.zeros(x.shape[1])))
-    return np.array(rows).reshape(len(x), width)
+    """The weighted sum of expert(e, row) over the choices of each row of x; -1 is no expert."""
+    result = np.zeros((len(x), len(expert(0, np.zeros(x.shape[1])))))
+    for out, row, ws, es in zip(result, x, weights, experts):
+        for w, e in zip(ws, es):
+            if e >= 0:
+                out += w * expert(e, row)
+    return result
 
 
 def f64(array):

@@ -30,11 +30,11 @@ def group_limited(g, logits, experts, k, groups, kept, top=2, score="sigmoid", b
     ids_shape = g("Shape", chosen)
     if computed_shapes:  # optimum
         mask = g("ScatterElements", g("ConstantOfShape", g("Shape", worth)), chosen, g("Expand", 1.0, ids_shape), axis=1)
-        ones = g("ConstantOfShape", [3], value=helper_tensor([1]))
+        ones = g("ConstantOfShape", [3], value=tensor([1]))
         wanted = g.constant([-1, groups, members])
         sizes = g("Where", g("Equal", wanted, g("Mul", ones, -1)), ones, wanted)
     else:  # torch
-        ones = g("ConstantOfShape", ids_shape, value=helper_tensor([1.0]))
+        ones = g("ConstantOfShape", ids_shape, value=tensor([1.0]))
         mask = g("ScatterElements", g("Expand", 0.0, g("Shape", worth)), chosen, ones, axis=1, reduction="none")
         sizes = [1, groups, members]
     spread = g("Reshape", g("Expand", g("Unsqueeze", mask, [-1]), sizes), [-1, experts])
@@ -96,7 +96,40 @@ def sparse_mixer(g, logits, k, jitter=0.01):
     return *joined, lambda logits: ref.sparse_mixer(logits, k, float(np.float32(threshold)))
 
 
-def helper_tensor(values):
+def switch(g, logits, experts, capacity, strict=False, onehot=False):
+    """Switch: the best expert, if it has a place. `logits` are [B, S, E] with places for each sequence, or [T, E].
+    Returns weights [.., 1], the mask [.., E] of what gets through, and the reference, for logits [T, E] in sequences
+    of a given length, whose experts are -1 for dropped tokens."""
+    probabilities = g("Softmax", logits, axis=-1)
+    best = g("ArgMax", probabilities, axis=-1, keepdims=0, select_last_index=0)
+    column = g("Unsqueeze", best, [-1])
+    if onehot:
+        mask = g("OneHot", best, experts, [0, 1], axis=-1)
+    else:
+        mask = g("Cast", g("Equal", column, np.arange(experts)), to=7)
+    number = g("CumSum", mask, -2, exclusive=0, reverse=0)
+    if strict:  # as NLLB counts, from 0
+        fits = g("Less", g("Sub", number, 1), capacity)
+    else:
+        fits = g("LessOrEqual", number, capacity)
+    limited = g("Mul", mask, g("Cast", fits, to=7))
+    weights = g("Unsqueeze", g("ReduceMax", probabilities, [-1], keepdims=0), [-1])
+
+    def reference(logits, sequence, capacity):
+        probabilities = ref.softmax(logits)
+        ids = ref.top_k(probabilities, 1)
+        for begin in range(0, len(ids), max(sequence, 1)):
+            taken = [0] * experts
+            for t in range(begin, min(begin + sequence, len(ids))):
+                e = ids[t, 0]
+                ids[t, 0] = e if taken[e] < capacity else -1
+                taken[e] += 1
+        return probabilities.max(-1, keepdims=True), ids
+
+    return weights, limited, reference
+
+
+def tensor(values):
     from onnx import numpy_helper
 
     array = np.asarray(values)

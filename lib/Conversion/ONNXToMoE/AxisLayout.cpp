@@ -14,12 +14,12 @@ using namespace mlir;
 using namespace mlir::moe;
 using mlir::onnx::NodeOp;
 
-AxisContext::AxisContext(Value ids, int64_t k, int64_t experts)
-    : k(k), experts(experts), idsRank(rankOf(ids)) {
-  tokens = rowsOf(ids);
-  if (idsRank == 3) {
-    batch = dimOf(ids, 0);
-    sequence = dimOf(ids, 1);
+AxisContext::AxisContext(Value scores, int64_t k, int64_t experts)
+    : k(k), experts(experts), rank(rankOf(scores)) {
+  tokens = rowsOf(scores);
+  if (rank == 3) {
+    batch = dimOf(scores, 0);
+    sequence = dimOf(scores, 1);
   }
 }
 
@@ -33,13 +33,13 @@ Axis AxisContext::token() const {
 
 Axis AxisContext::choice() const {
   bool members = repeated == AxisAtom::Member;
-  return k == 1 ? Axis()
-                : Axis{AxisAtom{
-                      members ? AxisAtom::Member : AxisAtom::Choice, k}};
+  return k == 1
+             ? Axis()
+             : Axis{AxisAtom{members ? AxisAtom::Member : AxisAtom::Choice, k}};
 }
 
 AxisLayout AxisContext::chosen() const {
-  if (idsRank != 3)
+  if (rank != 3)
     return {token(), choice()};
   return {{AxisAtom{AxisAtom::Batch, staticSize(batch)}},
           {AxisAtom{AxisAtom::Sequence, staticSize(sequence)}},
@@ -108,8 +108,8 @@ bool moe::isTokenRows(const AxisLayout &layout) {
 
 std::string moe::describe(const AxisLayout &layout) {
   static const char *const names[] = {
-      "token",  "batch", "sequence", "choice", "expert",  "hit",   "sorted",
-      "index",  "row",   "column",   "feature", "group",  "member"};
+      "token", "batch", "sequence", "choice",  "expert", "hit",   "sorted",
+      "index", "row",   "column",   "feature", "group",  "member"};
   std::string text;
   llvm::raw_string_ostream os(text);
   os << '[';

@@ -55,8 +55,9 @@ using AxisLayout = SmallVector<Axis, 4>;
 
 /// What is fixed for one block.
 struct AxisContext {
-  /// For expert ids of shape [tokens, k] or [batch, sequence, k].
-  AxisContext(Value ids, int64_t k, int64_t experts);
+  /// For scores of shape [tokens, experts] or [batch, sequence, experts], by
+  /// which k experts are chosen.
+  AxisContext(Value scores, int64_t k, int64_t experts);
 
   int64_t k, experts;
   SymbolicDim tokens;
@@ -86,7 +87,7 @@ struct AxisContext {
   bool hasSize(const AxisAtom &atom, const SymbolicDim &dim) const;
 
 private:
-  int64_t idsRank;
+  int64_t rank;
 };
 
 /// Whether the layout holds exactly one atom of `role`.

@@ -205,6 +205,20 @@ std::optional<double> moe::splatOf(Value value) {
   return std::nullopt;
 }
 
+bool moe::isZeroAndOne(Value value) {
+  DenseElementsAttr elements = constantOf(value);
+  if (!elements || elements.getNumElements() != 2)
+    return false;
+  if (isa<IntegerType>(elements.getElementType())) {
+    auto values = elements.getValues<llvm::APInt>();
+    return values[0] == 0 && values[1] == 1;
+  }
+  if (!isa<FloatType>(elements.getElementType()))
+    return false;
+  auto values = elements.getValues<llvm::APFloat>();
+  return values[0].isZero() && values[1].isExactlyValue(1);
+}
+
 Value moe::skipNoOps(Value value) {
   while (true) {
     value = skipExactCasts(value);
@@ -273,9 +287,9 @@ static SymbolicDim leadingOf(Value value, int64_t count, Budget budget) {
 /// Operators whose result has the shape of their first input.
 static bool keepsShape(NodeOp node) {
   static constexpr StringLiteral names[] = {
-      "Identity", "Cast",   "Softmax",    "Sigmoid",
-      "Relu",     "Tanh",   "Neg",        "Not",
-      "Abs",      "CumSum", "LogSoftmax", "ScatterElements", "ScatterND"};
+      "Identity", "Cast", "Softmax", "Sigmoid", "Relu",       "Tanh",
+      "Neg",      "Not",  "Abs",     "CumSum",  "LogSoftmax", "ScatterElements",
+      "ScatterND"};
   return llvm::is_contained(names, node.getOpType());
 }
 

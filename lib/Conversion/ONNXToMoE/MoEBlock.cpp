@@ -226,6 +226,22 @@ static RouteOp emitRoute(OpBuilder &b, Location loc,
   return cast<RouteOp>(b.create(state));
 }
 
+/// The capacity as an index.
+static Value emitCapacity(OpBuilder &b, Location loc,
+                          const ExpertCapacity &capacity) {
+  auto limit = splatOf(capacity.limit);
+  if (limit)
+    return arith::ConstantIndexOp::create(
+        b, loc, static_cast<int64_t>(*limit) + capacity.offset);
+  SmallVector<Value> at(rankOf(capacity.limit));
+  for (Value &index : at)
+    index = arith::ConstantIndexOp::create(b, loc, 0);
+  Value value = tensor::ExtractOp::create(b, loc, capacity.limit, at);
+  value = arith::IndexCastOp::create(b, loc, b.getIndexType(), value);
+  return arith::AddIOp::create(
+      b, loc, value, arith::ConstantIndexOp::create(b, loc, capacity.offset));
+}
+
 Value moe::emitBlock(OpBuilder &b, Location loc, const MoEBlock &block,
                      ExpertWeights &weights) {
   RouteOp route = emitRoute(b, loc, block.route);
@@ -246,11 +262,18 @@ Value moe::emitBlock(OpBuilder &b, Location loc, const MoEBlock &block,
   Value tokens = castTo(b, loc, flat, tokensType);
 
   int64_t experts = block.route.experts;
+  Value capacity, segment;
+  if (block.capacity) {
+    capacity = emitCapacity(b, loc, *block.capacity);
+    if (rankOf(block.route.logits) == 3)
+      segment = tensor::DimOp::create(b, loc, block.route.logits, 1);
+  }
   auto dispatch = DispatchOp::create(
       b, loc,
       RankedTensorType::get({ShapedType::kDynamic, hidden}, elementType),
       RankedTensorType::get({experts}, b.getI64Type()),
-      route.getExperts().getType(), tokens, route.getExperts());
+      route.getExperts().getType(), tokens, route.getExperts(), capacity,
+      segment);
   Value rows = dispatch.getRows();
   for (const RowExpr *layer : llvm::reverse(layers))
     rows = emitLayer(b, loc, layer, rows, dispatch.getGroupSizes(), experts,

@@ -35,6 +35,15 @@ struct RouteRecipe {
   std::optional<float> mixerThreshold;
 };
 
+/// How many tokens an expert takes.
+struct ExpertCapacity {
+  /// [.., E]: 1 where a token chose an expert that has a place for it.
+  Value mask;
+  /// An integer of one element, and what to add to it.
+  Value limit;
+  int64_t offset = 0;
+};
+
 struct MoEBlock {
   Value tokens; // [.., H]
   RouteRecipe route;
@@ -42,6 +51,8 @@ struct MoEBlock {
   const RowExpr *output = nullptr;
   /// Element type of the result [T, N].
   Type resultType;
+  /// Of every sequence, if the logits are [batch, sequence, E].
+  std::optional<ExpertCapacity> capacity = std::nullopt;
 };
 
 /// Whether moe.grouped_matmul can express the experts of `block`: one input per

@@ -50,7 +50,7 @@ public:
   BatchedExperts(Selection &selection, RowExprPool &pool,
                  ExpertsAttempt &attempt)
       : selection(selection), pool(pool), attempt(attempt),
-        context(selection.ids(), selection.k, selection.experts),
+        context(selection.scores, selection.k, selection.experts),
         walk(selection.ids().getParentBlock()) {}
 
   void run();

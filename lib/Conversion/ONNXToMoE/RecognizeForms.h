@@ -31,9 +31,11 @@ struct Selection {
   Value chosenIds, chosenScores, gathered;
   int64_t k;
   int64_t experts;
+  /// Then not the ids, but its mask says which tokens get to an expert.
+  std::optional<ExpertCapacity> capacity = std::nullopt;
 
   Value ids() { return chosenIds; }
-  Value values() { return chosenScores ? chosenScores : gathered; }
+  Value values() { return gathered ? gathered : chosenScores; }
 };
 
 /// What an expert form finds for a selection.
@@ -46,6 +48,8 @@ struct ExpertsMatch {
   Value root;
   /// The first dimension of a root of rank 3.
   SymbolicDim batch = {};
+  /// Whether the mask of the selection's capacity led here.
+  bool limited = false;
 };
 
 struct ExpertsAttempt {
@@ -72,6 +76,9 @@ using RouterForm = LogicalResult (*)(Selection &selection, Value weights,
 Value chosenIdsOf(onnx::NodeOp node);
 /// What `node` selects.
 FailureOr<Selection> selectionOf(onnx::NodeOp node, Rejection &rejection);
+/// The capacity of the experts, if the one choice of a token is limited by one
+/// (Switch).
+std::optional<ExpertCapacity> capacityOf(Selection &selection);
 
 /// One weight matrix gathered per row, batched matmul (torch `batched_mm`).
 void matchBatchedExperts(Selection &selection, RowExprPool &pool,

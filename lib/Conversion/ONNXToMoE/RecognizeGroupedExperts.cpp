@@ -56,7 +56,7 @@ public:
   GroupedExperts(Selection &selection, RowExprPool &pool,
                  ExpertsAttempt &attempt)
       : selection(selection), pool(pool), attempt(attempt),
-        context(selection.ids(), selection.k, selection.experts),
+        context(selection.scores, selection.k, selection.experts),
         rows(pool, context, attempt.rejection),
         walk(selection.ids().getParentBlock()) {
     context.isSizeOf = [this](const SymbolicDim &dim, const AxisAtom &atom) {

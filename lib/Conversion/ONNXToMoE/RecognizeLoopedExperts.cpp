@@ -81,7 +81,7 @@ public:
   LoopedExperts(Selection &selection, RowExprPool &pool,
                 ExpertsAttempt &attempt)
       : selection(selection), pool(pool), attempt(attempt),
-        context(selection.ids(), selection.k, selection.experts),
+        context(selection.scores, selection.k, selection.experts),
         rows(pool, context, attempt.rejection), seen(selection.experts),
         walk(selection.ids().getParentBlock()) {
     context.mayDivide = true;
@@ -174,7 +174,14 @@ void LoopedExperts::define(Value value, Meaning meaning) {
 }
 
 void LoopedExperts::run() {
-  define(selection.ids(), {Meaning::Ids, context.chosen()});
+  if (selection.capacity) {
+    // Who is dropped is none of the expert's: only this mask leads to experts.
+    AxisLayout axes = context.chosen();
+    axes.back() = context.expert();
+    define(selection.capacity->mask, {Meaning::Mask, axes});
+  } else {
+    define(selection.ids(), {Meaning::Ids, context.chosen()});
+  }
   if (Value values = selection.values())
     define(values, {Meaning::Weight, context.chosen(), -1, values});
   while (NodeOp node = walk.next())
@@ -250,7 +257,7 @@ void LoopedExperts::visit(NodeOp node) {
 /// to say; here they only lead to the last value of their shape.
 void LoopedExperts::visitWeights(NodeOp node) {
   Value result = node.output(0);
-  if (node.is("ReduceSum") || rankOf(result) != rankOf(selection.ids()) ||
+  if (node.is("ReduceSum") || rankOf(result) != rankOf(selection.scores) ||
       cast<RankedTensorType>(result.getType()).getShape().back() != context.k)
     return;
   if (node.is("Softmax") || node.is("GatherElements") || isElementwise(node))
@@ -335,19 +342,10 @@ std::optional<int64_t> LoopedExperts::expertOf(Value constant) {
 
 void LoopedExperts::visitOneHot(NodeOp node, const Meaning &ids) {
   auto depth = splatOf(node.input(1));
-  DenseElementsAttr values = constantOf(node.input(2));
-  auto isValue = [&](unsigned i, double value) {
-    if (isa<IntegerType>(values.getElementType()))
-      return (values.getValues<llvm::APInt>()[i] ==
-              static_cast<uint64_t>(value));
-    return values.getValues<llvm::APFloat>()[i].isExactlyValue(value);
-  };
   if (!depth || *depth < static_cast<double>(selection.experts))
     return reject(node, "expects one class per expert (" +
                             Twine(selection.experts) + ")");
-  if (!values || values.getNumElements() != 2 ||
-      !values.getElementType().isIntOrFloat() || !isValue(0, 0) ||
-      !isValue(1, 1))
+  if (!isZeroAndOne(node.input(2)))
     return reject(node, "expects the values 0 and 1");
   AxisLayout axes = ids.axes;
   auto axis = normalizeAxis(node.getI64("axis", -1), axes.size() + 1);
@@ -992,6 +990,7 @@ void LoopedExperts::finish(Value root, const Meaning &sum) {
                       Twine(differs) + " does not");
   ExpertsMatch match{tokens, output, ordered[0]->weights, root};
   match.batch = context.batch;
+  match.limited = selection.capacity.has_value();
   attempt.matches.push_back(match);
 }
 

@@ -131,6 +131,8 @@ blockOf(Selection &selection, const ExpertsMatch &match, Rejection &rejection) {
     return failure();
   MoEBlock block{match.tokens, *recipe, match.output,
                  elementTypeOf(match.root)};
+  if (match.limited)
+    block.capacity = selection.capacity;
   if (failed(checkBlock(block, rejection)))
     return failure();
   auto result = dyn_cast<RankedTensorType>(match.root.getType());

@@ -81,10 +81,9 @@ static ScoreFunction scoreOf(Value scores) {
   if (node.is("Sigmoid"))
     return ScoreFunction::Sigmoid;
   int64_t implied = node.getOpset() < 13 ? 1 : -1;
-  bool softmax =
-      node.is("Softmax") &&
-      normalizeAxis(node.getI64("axis", implied), rankOf(scores)) ==
-          rankOf(scores) - 1;
+  bool softmax = node.is("Softmax") &&
+                 normalizeAxis(node.getI64("axis", implied), rankOf(scores)) ==
+                     rankOf(scores) - 1;
   return softmax ? ScoreFunction::Softmax : ScoreFunction::None;
 }
 
@@ -100,10 +99,9 @@ LogicalResult moe::readScores(Selection &selection, Value compared,
   Value gathered;
   if (left != selection.chosenScores) {
     NodeOp node = definingNode(left);
-    bool byIds = node && node.is("GatherElements") &&
-                 node.input(1) == selection.ids() &&
-                 normalizeAxis(node.getI64("axis", 0), rankOf(left)) ==
-                     rankOf(left) - 1;
+    bool byIds =
+        node && node.is("GatherElements") && node.input(1) == selection.ids() &&
+        normalizeAxis(node.getI64("axis", 0), rankOf(left)) == rankOf(left) - 1;
     if (!byIds)
       return rejection.at(node ? node.getOperation() : nullptr,
                           "expects routing weights that are the chosen scores, "

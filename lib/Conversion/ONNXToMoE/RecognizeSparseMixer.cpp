@@ -116,7 +116,8 @@ LogicalResult moe::matchSparseMixer(Selection &selection, Value weights,
     NodeOp gather = definingNode(column, "GatherElements");
     if (!isLastAxis(gather, gather.getI64("axis", 0)))
       return rejection.at(gather, "expects shares gathered along the experts");
-    Value rest = definingNode(gather.input(1), "ArgMax").input(0);
+    NodeOp choice = definingNode(gather.input(1), "ArgMax");
+    Value rest = choice ? choice.input(0) : selection.scores; // only round
     Round round{selection.scores, rest, rejection};
     FailureOr<double> found = round.thresholdOfShare(gather.input(0));
     if (failed(found))

@@ -13,6 +13,8 @@
 //   ids1 = ArgMax(ScatterElements(scores, ids0, -inf)), ...
 //   ids  = Concat(ids0, ids1, ...)
 //
+// One choice needs no more than one ArgMax, and its score is the ReduceMax.
+//
 //===----------------------------------------------------------------------===//
 
 #include "RecognizeForms.h"
@@ -66,8 +68,7 @@ static bool alongExperts(NodeOp node) {
 static bool removes(Value rest, Value scores, Value ids) {
   NodeOp node = definingNode(skipExactCasts(rest), "ScatterElements");
   return node && node.input(0) == scores && node.input(1) == ids &&
-         alongExperts(node) &&
-         node.getString("reduction", "none") == "none" &&
+         alongExperts(node) && node.getString("reduction", "none") == "none" &&
          splatOf(node.input(2)) == -std::numeric_limits<double>::infinity();
 }
 
@@ -93,16 +94,51 @@ static Value gatheredBy(ArrayRef<Value> ids) {
   return {};
 }
 
+/// `value` with a dimension of size 1 at the end: itself, if it has rank `rank`
+/// already, or the Unsqueeze of it. Null if there is none.
+static Value asColumn(Value value, int64_t rank) {
+  if (rankOf(value) == rank)
+    return value;
+  for (Operation *user : value.getUsers()) {
+    NodeOp node = dyn_cast<NodeOp>(user);
+    if (!node || !node.is("Unsqueeze") || rankOf(node.output(0)) != rank)
+      continue;
+    auto axes = intsOf(node, "axes", 1);
+    if (axes && axes->size() == 1 &&
+        normalizeAxis((*axes)[0], rank) == rank - 1)
+      return node.output(0);
+  }
+  return {};
+}
+
+/// The greatest of `scores`, as a column; null if nothing computes them.
+static Value greatestOf(Value scores) {
+  int64_t rank = rankOf(scores);
+  for (Operation *user : scores.getUsers()) {
+    NodeOp node = dyn_cast<NodeOp>(user);
+    if (!node || !node.is("ReduceMax") || node.input(0) != scores)
+      continue;
+    auto axes = intsOf(node, "axes", 1);
+    if (axes && axes->size() == 1 &&
+        normalizeAxis((*axes)[0], rank) == rank - 1)
+      if (Value column = asColumn(node.output(0), rank))
+        return column;
+  }
+  return {};
+}
+
 static FailureOr<Selection> selectionByRounds(NodeOp node,
                                               Rejection &rejection) {
   SmallVector<Value> ids;
   if (node.is("Concat"))
     llvm::append_range(ids, node.getInputs());
+  else if (Value column = asColumn(node.output(0), rankOf(node.input(0))))
+    ids.push_back(column);
   else
     ids.push_back(node.output(0));
   Value scores, before;
   for (auto [i, chosen] : llvm::enumerate(ids)) {
-    NodeOp round = definingNode(chosen, "ArgMax");
+    NodeOp round = node.is("Concat") ? definingNode(chosen, "ArgMax") : node;
     Value given = round.input(0);
     if (rankOf(chosen) != rankOf(given) || !alongExperts(round) ||
         round.getI64("select_last_index", 0) != 0)
@@ -119,8 +155,8 @@ static FailureOr<Selection> selectionByRounds(NodeOp node,
     return rejection.at(node, "expects one column per round");
   return Selection{node,
                    scores,
-                   node.output(0),
-                   /*chosenScores=*/{},
+                   node.is("Concat") ? node.output(0) : ids[0],
+                   ids.size() == 1 ? greatestOf(scores) : Value(),
                    gatheredBy(ids),
                    static_cast<int64_t>(ids.size()),
                    /*experts=*/0};
@@ -145,5 +181,7 @@ FailureOr<Selection> moe::selectionOf(NodeOp node, Rejection &rejection) {
   if (!experts.constant)
     return rejection.at(node, "expects a static number of experts");
   selection->experts = *experts.constant;
+  if (node.is("ArgMax"))
+    selection->capacity = capacityOf(*selection);
   return selection;
 }

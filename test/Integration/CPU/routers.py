@@ -7,10 +7,11 @@ import sys
 
 import numpy as np
 
+import moe_forms
 import moe_reference as ref
 import moe_testing
 import sparse_routers
-from sparse_models import Graph, batched_experts
+from sparse_models import I64, Graph, batched_experts
 
 TOKENS = (0, 1, 2, 3, 17, 64)
 
@@ -94,3 +95,61 @@ check("group-limited greedy", 14, [
 # CHECK: sparse mixer: 4 of 4 layers recognised, 24 outputs
 check("sparse mixer", 9, [(mixer, 2, {}), (mixer, 3, dict(jitter=0.25)), (mixer, 9, dict(jitter=0.125)),
                           (mixer, 1, dict(jitter=0.5))])  # fmt: skip
+
+
+def check_switch(name, layers, hidden=13, inter=7, experts=5):
+    """Experts with places; each layer is (form, capacity or None for a given one, options)."""
+    random = np.random.default_rng(5)
+    g = Graph()
+    g.input("x", ["b", "s", hidden])
+    g.input("places", [], I64)
+    references = []
+    for i, (form, capacity, flat, options) in enumerate(layers):
+        gate = (2 * random.standard_normal((experts, hidden)) / np.sqrt(hidden)).astype(np.float32)
+        gate[-1] = gate[0]
+        layer = moe_forms.Experts(random, hidden, inter, experts, parts="none", activation="relu")
+        rows = g("Reshape", "x", [-1, hidden])
+        logits = g("MatMul", rows if flat else "x", gate.T)
+        limit = "places" if capacity is None else capacity
+        weights, mask, route = sparse_routers.switch(g, logits, experts, limit, **options)
+        mask = g("Reshape", mask, [-1, experts])
+        weights = g("Reshape", weights, [-1, 1])
+        total = None
+        for e in range(experts):
+            column = g("Gather", mask, e, axis=1)
+            if form == "dense":
+                gates = g("Mul", g("Cast", g("Unsqueeze", column, [-1]), to=1), weights)
+                share = g("Mul", layer.one(g, rows, e), gates)
+                total = share if total is None else g("Add", total, share)
+            else:
+                found = g("Transpose", g("NonZero", column), perm=[1, 0])
+                at = g("Unsqueeze", g("Squeeze", g("Slice", found, [0], [1], [1]), [1]), [-1])
+                hits = layer.one(g, g("GatherND", rows, at), e)
+                share = g("Mul", hits, g("GatherND", weights, at))
+                total = g("Expand", 0.0, g("Shape", rows)) if total is None else total
+                total = g("ScatterND", total, at, share, reduction="add")
+        g.output(f"y{i}", g("Reshape", total, g("Shape", "x")), ["b", "s", hidden])
+
+        def reference(x, places, gate=gate, route=route, layer=layer, capacity=capacity, flat=flat):
+            rows = ref.f64(x).reshape(-1, hidden)
+            sequence = len(rows) if flat else x.shape[1]
+            chosen = route(rows @ ref.f64(gate).T, sequence, places if capacity is None else capacity)
+            return ref.combine(rows, *chosen, layer.reference).reshape(x.shape).astype(np.float32)
+
+        references.append(reference)
+    path = moe_testing.save(g.model(), sys.argv[1], name.replace(" ", "-"))
+    cases = []
+    for shape, places in zip([(1, t) for t in TOKENS] + [(4, 16), (3, 1), (0, 3), (7, 9)], [1, 0, 2, 1, 3, 9, 2, 0, 1, -1]):
+        x = random.standard_normal((*shape, hidden)).astype(np.float32)
+        cases.append(({"x": x, "places": np.array(places)}, {f"y{i}": r(x, places) for i, r in enumerate(references)}))
+    raised = moe_testing.raised(path)
+    limited = raised.count("capacity(")
+    checked = moe_testing.check(path, cases, 1e-5)
+    print(f"{name}: {limited} of {len(layers)} layers recognised, {checked} outputs")
+
+
+# CHECK: capacity: 6 of 6 layers recognised, 60 outputs
+check_switch("capacity", [
+    ("sparse", 3, False, {}), ("dense", 2, False, dict(strict=True)), ("sparse", None, False, dict(onehot=True)),
+    ("dense", None, True, {}), ("sparse", 4, True, dict(strict=True)), ("sparse", 0, False, dict(strict=True, onehot=True)),
+])  # fmt: skip

@@ -69,6 +69,8 @@ DenseElementsAttr constantOf(Value value);
 /// The value of a float constant of one element, looking through casts,
 /// reshapes and negation.
 std::optional<double> scalarConstantOf(Value value);
+/// Whether `value` is the constant [0, 1]: the values of a mask.
+bool isZeroAndOne(Value value);
 /// The value of all elements of a constant, or of a tensor that a constant is
 /// spread over.
 std::optional<double> splatOf(Value value);

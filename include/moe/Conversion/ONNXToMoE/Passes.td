@@ -20,7 +20,7 @@ def ONNXRecognizeMoE : Pass<"onnx-recognize-moe", "::mlir::ModuleOp"> {
 
     | part | forms |
     |---|---|
-    | router | softmax or sigmoid, then top-k, with or without a bias for the selection; the same among the experts of the best groups; top-k, then softmax; SparseMixer; any of them with renormalisation, epsilon and scale |
+    | router | softmax or sigmoid, then top-k, with or without a bias for the selection; the same among the experts of the best groups; top-k, then softmax; SparseMixer; any of them with renormalisation, epsilon and scale; the best expert alone, if it has a place |
     | experts | a gathered matrix per row and a batched product (torch `batched_mm`) |
     | | each expert on all tokens, its share masked by `ids == e` or by a gate out of a one-hot tensor (mobius, unrolled loops) |
     | | each expert on the tokens that `NonZero` finds for it, added where they belong by `ScatterND` or `ScatterElements` (optimum, torch with static loops) |
