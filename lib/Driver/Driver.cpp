@@ -34,6 +34,7 @@
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/Target/TargetMachine.h"
 #ifdef MOE_ENABLE_ONNX
+#include "moe/Conversion/ONNXToMoE/Operators.h"
 #include "moe/Import/ONNX/Import.h"
 #endif
 
@@ -248,7 +249,9 @@ LogicalResult Compilation::importModel() {
 #ifdef MOE_ENABLE_ONNX
   registerONNXImportDialects(registry);
   context.appendDialectRegistry(registry);
-  module = importONNX(options.input, context);
+  ONNXImportOptions importOptions;
+  importOptions.supportsOperator = isSupportedOperator;
+  module = importONNX(options.input, context, importOptions);
   return success(static_cast<bool>(module));
 #else
   return fail("'" + options.input +

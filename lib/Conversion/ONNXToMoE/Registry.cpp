@@ -119,3 +119,12 @@ SmallVector<SupportedOperator> moe::supportedOperators() {
              });
   return operators;
 }
+
+bool moe::isSupportedOperator(StringRef domain, StringRef name,
+                              int64_t version) {
+  static const SmallVector<SupportedOperator> operators = supportedOperators();
+  return llvm::any_of(operators, [&](const SupportedOperator &op) {
+    return op.domain == domain && op.name == name && op.since <= version &&
+           version <= op.until;
+  });
+}

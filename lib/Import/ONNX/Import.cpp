@@ -49,6 +49,8 @@ public:
 private:
   LogicalResult load();
   LogicalResult check();
+  /// Infers all types; expands operators by their definition.
+  std::vector<std::string> inferAndExpand();
   LogicalResult prepare();
 
   LogicalResult report(const Twine &message) {
@@ -100,8 +102,23 @@ LogicalResult Importer::check() {
   return success();
 }
 
-LogicalResult Importer::prepare() {
+std::vector<std::string> Importer::inferAndExpand() {
   std::vector<std::string> problems = inferTypes(model);
+  // Definitions refer to others, a few levels deep. Each level may know more
+  // types: the library infers none for some operators that have a definition.
+  constexpr int kMaxLevels = 8;
+  for (int level = 0; options.supportsOperator && level < kMaxLevels; ++level) {
+    if (!expandFunctions(model, options.supportsOperator))
+      break;
+    nameNodes(model);
+    problems = inferTypes(model);
+  }
+  return problems;
+}
+
+LogicalResult Importer::prepare() {
+  completeAttributes(model);
+  std::vector<std::string> problems = inferAndExpand();
   for (const std::string &problem : problems)
     (void)report(Twine(problem));
   if (!problems.empty())
@@ -115,7 +132,8 @@ LogicalResult Importer::prepare() {
     return success();
   }
   nameNodes(model);
-  for (const std::string &problem : inferTypes(model))
+  // An operator may have its definition in the new version only.
+  for (const std::string &problem : inferAndExpand())
     (void)report(Twine("after conversion to operator set " +
                        Twine(options.targetOpset) + ": " + problem));
   return success();

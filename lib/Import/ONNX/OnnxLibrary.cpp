@@ -515,12 +515,9 @@ std::vector<std::string> mlir::moe::onnx_import::inferTypes(ModelProto &model) {
   }
   if (problems.empty())
     problems = std::move(consequences);
-  if (problems.empty()) {
-    bool filled = declared.fillGaps();
-    // What this run says about wrong declarations is no problem of the model's.
-    if (filled || !text.empty())
-      (void)infer(/*errorMode=*/0);
-  }
+  // What this run says about wrong declarations is no problem of the model's.
+  if (declared.fillGaps() || !text.empty())
+    (void)infer(/*errorMode=*/0);
   declared.finishOutputs();
   return problems;
 }

@@ -17,6 +17,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -49,6 +50,21 @@ Problem inlineFunctions(::onnx::ModelProto &model);
 /// Converts the default operator set to `target`, or says why the model stays
 /// as it is.
 Problem convertVersion(::onnx::ModelProto &model, int64_t target);
+
+/// Writes out the default attributes of nodes whose types follow from their
+/// definition: inference does not.
+void completeAttributes(::onnx::ModelProto &model);
+
+/// Whether the compiler has a converter for an operator of a domain ("" is
+/// ai.onnx) in a version of its operator set.
+using SupportsOperator = std::function<bool(
+    const std::string &domain, const std::string &opType, int version)>;
+
+/// Replaces the nodes of unsupported operators by the graphs that the standard
+/// defines them by, one level, where these lead to supported operators. Needs
+/// the types. Whether there was any.
+bool expandFunctions(::onnx::ModelProto &model,
+                     const SupportsOperator &supports);
 
 /// Infers the types of all values, keeping symbolic dimensions. Leaves declared
 /// types only where inference has none. Returns one line per node whose

@@ -25,6 +25,9 @@ struct SupportedOperator {
 /// name.
 SmallVector<SupportedOperator> supportedOperators();
 
+/// Whether one of these covers `version` of the operator.
+bool isSupportedOperator(StringRef domain, StringRef name, int64_t version);
+
 } // namespace mlir::moe
 
 #endif // MOE_CONVERSION_ONNXTOMOE_OPERATORS_H

@@ -18,6 +18,7 @@
 
 #include "mlir/IR/OwningOpRef.h"
 #include "llvm/ADT/StringRef.h"
+#include <functional>
 
 namespace mlir {
 class DialectRegistry;
@@ -32,6 +33,12 @@ struct ONNXImportOptions {
   /// converted to, if the ONNX library has an adapter for every one of them;
   /// otherwise, and with 0, nodes keep their version.
   int64_t targetOpset = 20;
+  /// Whether an operator needs no definition. Nodes of all others are replaced
+  /// by the graphs that the standard defines them by, if it does. Without this
+  /// function every node stays.
+  std::function<bool(llvm::StringRef domain, llvm::StringRef opType,
+                     int64_t version)>
+      supportsOperator;
 };
 
 /// The dialects that an imported module uses.

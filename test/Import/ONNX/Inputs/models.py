@@ -234,6 +234,20 @@ def contrib(folder):
     return model(nodes, inputs, outputs, weights, [("", 22), (ms, 1)])
 
 
+def definitions(folder):
+    """Operators that the standard defines by others, in one and in two steps, and some that it cannot help with."""
+    nodes = [
+        helper.make_node("GroupNormalization", ["x", "g", "g"], ["n"], name="groups", num_groups=2),
+        helper.make_node("LayerNormalization", ["n", "s"], ["l"], name="layer"),
+        helper.make_node("SoftmaxCrossEntropyLoss", ["l", "t"], ["loss", "log"], name="loss"),
+        helper.make_node("Bernoulli", ["l"], ["b"], name="random"),
+        helper.make_node("SwiGLU", ["l", "n"], ["w"], name="gate"),
+    ]
+    inputs = [value("x", ["b", 4, 6]), value("t", ["b", 6], I64)]
+    outputs = [helper.make_empty_tensor_value_info(name) for name in ("loss", "log", "b", "w")]
+    return model(nodes, inputs, outputs, [array("g", np.ones(4)), array("s", np.ones(6))], [("", 28)], ir_version=13)
+
+
 if __name__ == "__main__":
     name, folder = sys.argv[1:]
     os.makedirs(folder, exist_ok=True)

@@ -1,0 +1,271 @@
+//===- ExpandFunctions.cpp - operators by their definition ----------------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The standard defines many operators by a graph of simpler ones. That graph
+// takes the place of a node which the compiler has no converter for. It is
+// written for some version of the operator set: it is taken only if the
+// operators in it still have the parameters that they had then.
+//
+//===----------------------------------------------------------------------===//
+
+#include "OnnxLibrary.h"
+
+#include "onnx/defs/schema.h"
+#include "onnx/shape_inference/attribute_binder.h"
+
+#include <deque>
+#include <unordered_map>
+#include <unordered_set>
+
+using namespace ::onnx;
+using namespace mlir::moe::onnx_import;
+
+/// Sets the attributes that `node` leaves to the schema.
+static void addDefaults(NodeProto &node, const OpSchema &schema) {
+  std::unordered_set<std::string> given;
+  for (const AttributeProto &attribute : node.attribute())
+    given.insert(attribute.name());
+  for (const auto &[name, attribute] : schema.attributes())
+    if (!given.count(name) && attribute.default_value.has_type()) {
+      AttributeProto &value = *node.add_attribute();
+      value = attribute.default_value;
+      value.set_name(name);
+    }
+}
+
+namespace {
+
+class Expander {
+public:
+  Expander(ModelProto &model, const SupportsOperator &supports);
+
+  /// Expands what needs it in the main graph, one level.
+  bool run();
+
+private:
+  const OpSchema *schemaOf(const NodeProto &node) const;
+  bool isUsable(const NodeProto &node, int since) const;
+  bool definition(const NodeProto &node, FunctionProto &body) const;
+  void inlineBody(const NodeProto &call, FunctionProto &body);
+  std::string fresh(const std::string &wanted);
+
+  GraphProto &graph;
+  const SupportsOperator &supports;
+  std::unordered_map<std::string, int> versions;
+  std::unordered_map<std::string, const TypeProto *> types;
+  std::deque<TypeProto> initializerTypes;
+  std::unordered_set<std::string> taken;
+  google::protobuf::RepeatedPtrField<NodeProto> nodes;
+};
+
+} // namespace
+
+Expander::Expander(ModelProto &model, const SupportsOperator &supports)
+    : graph(*model.mutable_graph()), supports(supports) {
+  for (const OperatorSetIdProto &import : model.opset_import())
+    versions[import.domain()] = static_cast<int>(import.version());
+  for (auto *values : {&graph.input(), &graph.value_info(), &graph.output()})
+    for (const ValueInfoProto &value : *values) {
+      taken.insert(value.name());
+      if (value.has_type())
+        types[value.name()] = &value.type();
+    }
+  for (const TensorProto &tensor : graph.initializer()) {
+    taken.insert(tensor.name());
+    TypeProto &type = initializerTypes.emplace_back();
+    type.mutable_tensor_type()->set_elem_type(tensor.data_type());
+    for (int64_t dim : tensor.dims())
+      type.mutable_tensor_type()->mutable_shape()->add_dim()->set_dim_value(
+          dim);
+    types[tensor.name()] = &type;
+  }
+  for (const NodeProto &node : graph.node()) {
+    taken.insert(node.name());
+    taken.insert(node.output().begin(), node.output().end());
+  }
+}
+
+const OpSchema *Expander::schemaOf(const NodeProto &node) const {
+  auto version = versions.find(node.domain());
+  if (version == versions.end())
+    return nullptr;
+  return OpSchemaRegistry::Instance()->GetSchema(
+      node.op_type(), version->second, node.domain());
+}
+
+/// Whether `node`, written for `then`, says the same to `now`.
+static bool isCompatible(const NodeProto &node, const OpSchema *then,
+                         const OpSchema *now) {
+  if (then == now)
+    return true;
+  if (!then || !now || now->max_input() < node.input_size())
+    return false;
+  std::unordered_set<std::string> given;
+  for (const AttributeProto &attribute : node.attribute())
+    given.insert(attribute.name());
+  for (const auto &[name, attribute] : then->attributes()) {
+    auto found = now->attributes().find(name);
+    bool isSame = found == now->attributes().end()
+                      ? !given.count(name)
+                      : given.count(name) ||
+                            found->second.default_value.SerializeAsString() ==
+                                attribute.default_value.SerializeAsString();
+    if (!isSame)
+      return false;
+  }
+  return true;
+}
+
+/// Whether a node of a definition from version `since` can be compiled, here or
+/// in a later round.
+bool Expander::isUsable(const NodeProto &node, int since) const {
+  for (const AttributeProto &attribute : node.attribute())
+    if (attribute.has_g() || attribute.graphs_size())
+      return false;
+  auto version = versions.find(node.domain());
+  if (version == versions.end())
+    return false;
+  const OpSchema *schema = schemaOf(node);
+  if (!isCompatible(node,
+                    OpSchemaRegistry::Instance()->GetSchema(
+                        node.op_type(), since, node.domain()),
+                    schema))
+    return false;
+  if (supports(node.domain(), node.op_type(), version->second))
+    return true;
+  return schema &&
+         (schema->HasFunction() || schema->HasContextDependentFunction());
+}
+
+/// The greatest of `versions` up to `version`.
+static int latest(const std::vector<int> &versions, int version) {
+  int result = 0;
+  for (int v : versions)
+    if (v <= version)
+      result = std::max(result, v);
+  return result;
+}
+
+/// The definition of `node` in this version with these types.
+bool Expander::definition(const NodeProto &node, FunctionProto &body) const {
+  const OpSchema *schema = schemaOf(node);
+  if (!schema)
+    return false;
+  int version = versions.at(node.domain()), since;
+  if (const FunctionProto *function = schema->GetFunction(version)) {
+    since = latest(schema->function_opset_versions(), version);
+    body = *function;
+  } else if (schema->HasContextDependentFunction()) {
+    since =
+        latest(schema->context_dependent_function_opset_versions(), version);
+    std::vector<TypeProto> inputs;
+    for (const std::string &input : node.input()) {
+      auto found = types.find(input);
+      if (found == types.end() && !input.empty())
+        return false;
+      inputs.push_back(input.empty() ? TypeProto() : *found->second);
+    }
+    FunctionBodyBuildContextImpl context(node, inputs);
+    if (!schema->BuildContextDependentFunction(context, body, version))
+      return false;
+  } else {
+    return false;
+  }
+  // The library keeps no record of the version of its own domain.
+  std::unordered_map<std::string, int> written = versions;
+  for (const OperatorSetIdProto &import : body.opset_import())
+    written[import.domain()] = static_cast<int>(import.version());
+  written[node.domain()] = since;
+  for (const NodeProto &inner : body.node())
+    if (!isUsable(inner, written[inner.domain()]))
+      return false;
+  return true;
+}
+
+std::string Expander::fresh(const std::string &wanted) {
+  std::string name = wanted;
+  for (int i = 2; !taken.insert(name).second; ++i)
+    name = wanted + "_" + std::to_string(i);
+  return name;
+}
+
+/// Appends the nodes of `body`, with the values of `call` for its parameters.
+void Expander::inlineBody(const NodeProto &call, FunctionProto &body) {
+  NodeProto complete = call;
+  addDefaults(complete, *schemaOf(call));
+  internal::AttributeBinder::BindAttributes(complete, body);
+
+  std::unordered_map<std::string, std::string> names;
+  for (int i = 0; i < body.input_size(); ++i)
+    names[body.input(i)] = i < call.input_size() ? call.input(i) : "";
+  for (int i = 0; i < body.output_size(); ++i)
+    if (i < call.output_size() && !call.output(i).empty())
+      names[body.output(i)] = call.output(i);
+  for (NodeProto &inner : *body.mutable_node()) {
+    // Messages about it lead to the node that the model has.
+    inner.set_name(fresh(call.name() + "." + inner.op_type()));
+    *inner.mutable_metadata_props() = call.metadata_props();
+    for (std::string &input : *inner.mutable_input())
+      if (!input.empty())
+        input = names[input];
+    for (std::string &output : *inner.mutable_output())
+      if (!output.empty()) {
+        auto [entry, isNew] = names.try_emplace(output);
+        if (isNew)
+          entry->second = fresh(call.name() + "." + output);
+        output = entry->second;
+      }
+    nodes.Add()->Swap(&inner);
+  }
+}
+
+bool Expander::run() {
+  bool changed = false;
+  for (NodeProto &node : *graph.mutable_node()) {
+    FunctionProto body;
+    auto version = versions.find(node.domain());
+    if (version == versions.end() ||
+        supports(node.domain(), node.op_type(), version->second) ||
+        !definition(node, body)) {
+      nodes.Add()->Swap(&node);
+      continue;
+    }
+    inlineBody(node, body);
+    changed = true;
+  }
+  graph.mutable_node()->Swap(&nodes);
+  return changed;
+}
+
+bool mlir::moe::onnx_import::expandFunctions(ModelProto &model,
+                                             const SupportsOperator &supports) {
+  ModelProto original = model;
+  try {
+    return Expander(model, supports).run();
+  } catch (const std::exception &) {
+    // A definition that cannot be built: the raise phase reports its node.
+    model.Swap(&original);
+    return false;
+  }
+}
+
+void mlir::moe::onnx_import::completeAttributes(ModelProto &model) {
+  std::unordered_map<std::string, int> versions;
+  for (const OperatorSetIdProto &import : model.opset_import())
+    versions[import.domain()] = static_cast<int>(import.version());
+  for (NodeProto &node : *model.mutable_graph()->mutable_node()) {
+    auto version = versions.find(node.domain());
+    if (version == versions.end())
+      continue;
+    const OpSchema *schema = OpSchemaRegistry::Instance()->GetSchema(
+        node.op_type(), version->second, node.domain());
+    if (schema && schema->HasFunction() &&
+        !schema->has_type_and_shape_inference_function())
+      addDefaults(node, *schema);
+  }
+}
