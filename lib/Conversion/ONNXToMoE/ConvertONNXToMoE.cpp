@@ -90,8 +90,7 @@ static LogicalResult mapArguments(func::FuncOp func, Lowering &l) {
 }
 
 /// What is known about the sizes of a result of an operation that was in the
-/// graph already: `rows` names an operand and its dimension for each result
-/// whose first dimension is that one.
+/// graph already.
 static Dims foreignDims(OpResult result, Lowering &l) {
   auto type = cast<RankedTensorType>(result.getType());
   Dims dims;
@@ -112,8 +111,21 @@ static Dims foreignDims(OpResult result, Lowering &l) {
     rowsOf(matmul.getRows());
   else if (auto combine = dyn_cast<CombineOp>(op))
     rowsOf(combine.getWeights());
-  else if (isa<tensor::CastOp>(op) ||
-           (isa<linalg::GenericOp>(op) && op->getNumOperands() > 0)) {
+  else if (auto collapse = dyn_cast<tensor::CollapseShapeOp>(op)) {
+    if (Tensor t = l.lookup(collapse.getSrc()))
+      for (auto [dim, group] :
+           llvm::zip_equal(dims, collapse.getReassociationIndices())) {
+        dim = 1;
+        for (int64_t i : group)
+          dim = dim * t->dims[i];
+      }
+  } else if (auto expand = dyn_cast<tensor::ExpandShapeOp>(op)) {
+    for (auto [dim, size] : llvm::zip_equal(dims, expand.getMixedOutputShape()))
+      if (auto value = dyn_cast<Value>(size))
+        if (auto known = l.indices.find(value); known != l.indices.end())
+          dim = known->second;
+  } else if (isa<tensor::CastOp>(op) ||
+             (isa<linalg::GenericOp>(op) && op->getNumOperands() > 0)) {
     // A cast, and an elementwise operation: the sizes of the operand of the
     // same rank.
     if (auto generic = dyn_cast<linalg::GenericOp>(op))
@@ -132,14 +144,16 @@ static Dims foreignDims(OpResult result, Lowering &l) {
 
 /// Leaves `op` where it is, over converted operands.
 static LogicalResult keepOperation(Operation *op, Lowering &l) {
-  SmallVector<Tensor> tensors;
-  Dims resultDims;
   SmallVector<Dims> allDims;
   // The sizes are read off the ONNX operands, before these are replaced.
   for (OpResult result : op->getResults())
     allDims.push_back(isa<RankedTensorType>(result.getType())
                           ? foreignDims(result, l)
                           : Dims());
+  if (auto dim = dyn_cast<tensor::DimOp>(op))
+    if (Tensor t = l.lookup(dim.getSource()))
+      if (std::optional<int64_t> i = dim.getConstantIndex())
+        l.indices[dim] = t->dims[*i];
   WalkResult walk = op->walk([&](Operation *nested) {
     for (OpOperand &operand : nested->getOpOperands()) {
       Tensor t = l.lookup(operand.get());

@@ -273,6 +273,70 @@ void Lowering::checkLessOrEqual(const Expr &found, const Expr &limit,
         message);
 }
 
+LogicalResult Lowering::checkBroadcast(Tensor t, ArrayRef<Expr> dims,
+                                       StringRef what) {
+  int64_t shift = static_cast<int64_t>(dims.size()) - t->rank();
+  if (shift < 0)
+    return error() << "expects " << what << " of rank at most " << dims.size()
+                   << ", got " << t->rank();
+  for (int64_t i = 0; i < t->rank(); ++i) {
+    const Expr &have = t->dims[i], &want = dims[i + shift];
+    if (have == want || have.is(1))
+      continue;
+    if (have.constant() && want.constant())
+      return error() << "expects " << what << " to broadcast, got size "
+                     << *have.constant() << " for " << *want.constant();
+    using P = arith::CmpIPredicate;
+    Value h = index(have), w = index(want);
+    Value same = arith::CmpIOp::create(b, P::eq, h, w);
+    Value unit = arith::CmpIOp::create(b, P::eq, h, index(1));
+    check(arith::OrIOp::create(b, same, unit), h, w,
+          ("expects " + what + " to broadcast, got size {found} for {limit}")
+              .str());
+  }
+  return success();
+}
+
+LogicalResult Lowering::checkAgree(const Expr &found, const Expr &limit,
+                                   StringRef what) {
+  if (found.constant() && limit.constant() && found != limit)
+    return error() << "expects " << what << " that agree, got "
+                   << *found.constant() << " and " << *limit.constant();
+  checkEqual(
+      found, limit,
+      ("expects " + what + " that agree, got {found} and {limit}").str());
+  return success();
+}
+
+void Lowering::checkRange(Tensor integers, const Expr &low, const Expr &high,
+                          const Expr &limit, StringRef message) {
+  // Both extremes in one pass. What they start from lies in every range, so
+  // that no element is no error.
+  Type i64 = b.getI64Type();
+  bool isUnsigned = integers->isUnsigned();
+  SmallVector<Value> extremes = reduce(
+      integers, SmallVector<bool>(integers->rank(), true),
+      {intConstant(b, i64, INT64_MAX), intConstant(b, i64, INT64_MIN)},
+      [&](ImplicitLocOpBuilder &b, ValueRange args) -> SmallVector<Value> {
+        Value v = args[0];
+        if (!v.getType().isInteger(64))
+          v = isUnsigned ? Value(arith::ExtUIOp::create(b, i64, v))
+                         : Value(arith::ExtSIOp::create(b, i64, v));
+        return {arith::MinSIOp::create(b, v, args[1]),
+                arith::MaxSIOp::create(b, v, args[2])};
+      });
+  Value least = tensor::ExtractOp::create(b, extremes[0], ValueRange());
+  Value greatest = tensor::ExtractOp::create(b, extremes[1], ValueRange());
+  using P = arith::CmpIPredicate;
+  Value lowOk =
+      arith::CmpIOp::create(b, P::sge, least, sizes.integer(b, low, i64));
+  Value highOk =
+      arith::CmpIOp::create(b, P::sle, greatest, sizes.integer(b, high, i64));
+  check(arith::AndIOp::create(b, lowOk, highOk),
+        arith::SelectOp::create(b, lowOk, greatest, least),
+        sizes.integer(b, limit, i64), message);
+}
+
 LogicalResult Lowering::checkSameSize(const Dims &from, const Dims &to) {
   Expr have = product(from), want = product(to);
   if (have.constant() && want.constant() && have != want)
@@ -303,35 +367,8 @@ LogicalResult Lowering::checkIndices(Tensor indices, const Expr &size) {
     }
     return success();
   }
-  // Both extremes in one pass over the indices. The initial values are inside
-  // any axis, also an empty one, so that no index is no error.
-  Type type = storageType(indices->elementType);
-  Value zero = intConstant(b, type, 0), minusOne = intConstant(b, type, -1);
-  bool isUnsigned = indices->isUnsigned();
-  SmallVector<Value> extremes = reduce(
-      indices, SmallVector<bool>(indices->rank(), true), {zero, minusOne},
-      [&](ImplicitLocOpBuilder &b, ValueRange args) -> SmallVector<Value> {
-        if (isUnsigned)
-          return {args[1], arith::MaxSIOp::create(b, args[0], args[2])};
-        return {arith::MinSIOp::create(b, args[0], args[1]),
-                arith::MaxSIOp::create(b, args[0], args[2])};
-      });
-  auto read = [&](Value scalar) -> Value {
-    Value v = tensor::ExtractOp::create(b, scalar, ValueRange());
-    if (!type.isInteger(64))
-      v = arith::ExtSIOp::create(b, b.getI64Type(), v);
-    return v;
-  };
-  Value least = read(extremes[0]), greatest = read(extremes[1]);
-  Value n = arith::IndexCastOp::create(b, b.getI64Type(), index(size));
-  Value lowest = arith::SubIOp::create(b, intConstant(b, b.getI64Type(), 0), n);
-  Value lowOk =
-      arith::CmpIOp::create(b, arith::CmpIPredicate::sge, least, lowest);
-  Value highOk =
-      arith::CmpIOp::create(b, arith::CmpIPredicate::slt, greatest, n);
-  Value ok = arith::AndIOp::create(b, lowOk, highOk);
-  Value found = arith::SelectOp::create(b, lowOk, greatest, least);
-  check(ok, found, n, message);
+  checkRange(indices, indices->isUnsigned() ? Expr(0) : Expr() - size, size - 1,
+             size, message);
   return success();
 }
 

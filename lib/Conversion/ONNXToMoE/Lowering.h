@@ -81,6 +81,8 @@ public:
   LogicalResult set(unsigned i, Tensor result);
   LogicalResult set(Tensor result) { return set(0, result); }
   Tensor lookup(Value onnxValue) { return values.lookup(onnxValue); }
+  /// The size that an `index` in the graph stands for, where that is known.
+  DenseMap<Value, Expr> indices;
   void map(Value onnxValue, Tensor tensor) { values[onnxValue] = tensor; }
   /// An error about the node.
   InFlightDiagnostic error();
@@ -148,6 +150,12 @@ public:
   reduce(ArrayRef<Tensor> operands, ArrayRef<bool> reduced, ValueRange inits,
          function_ref<SmallVector<Value>(ImplicitLocOpBuilder &, ValueRange)>
              element);
+  /// The sums, over the loops that `result` leaves out, of products of one
+  /// element each of `x` and `y`: a tensor over `dims`. All maps are over the
+  /// same loops, which run in their order, the sums in ascending order. With
+  /// `zeroTakesAll`, 0 times a NaN of `y` is 0.
+  Value contract(const Operand &x, const Operand &y, AffineMap result,
+                 const Dims &dims, Type compute, bool zeroTakesAll = false);
   /// Elements of another type (same dims); rounds and converts like Cast does
   /// between the compute type and the type.
   Tensor convertFloat(Tensor t, Type elementType);
@@ -166,6 +174,16 @@ public:
   void checkEqual(const Expr &found, const Expr &limit, StringRef message);
   void checkLessOrEqual(const Expr &found, const Expr &limit,
                         StringRef message);
+  /// Checks that `t` broadcasts to `dims`, whose sizes do not change by that.
+  LogicalResult checkBroadcast(Tensor t, ArrayRef<Expr> dims, StringRef what);
+  /// Checks that two sizes are equal, now if both are known: "expects <what>
+  /// that agree".
+  LogicalResult checkAgree(const Expr &found, const Expr &limit,
+                           StringRef what);
+  /// Checks that every element of `integers` lies in [low, high]; `limit` is
+  /// for the message.
+  void checkRange(Tensor integers, const Expr &low, const Expr &high,
+                  const Expr &limit, StringRef message);
   /// Checks that every element of `indices` lies in [-size, size).
   LogicalResult checkIndices(Tensor indices, const Expr &size);
   /// An index that may count from the end, as `index` in [0, size).

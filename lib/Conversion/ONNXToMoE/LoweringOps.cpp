@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Lowering.h"
+#include "Elements.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -270,6 +270,37 @@ SmallVector<Value> Lowering::reduce(
         linalg::YieldOp::create(b, element(b, elements));
       });
   return llvm::to_vector_of<Value>(op.getResults());
+}
+
+Value Lowering::contract(const Operand &x, const Operand &y, AffineMap result,
+                         const Dims &dims, Type compute, bool zeroTakesAll) {
+  SmallVector<utils::IteratorType> iterators(result.getNumDims(),
+                                             utils::IteratorType::reduction);
+  for (AffineExpr expr : result.getResults())
+    iterators[mlir::cast<AffineDimExpr>(expr).getPosition()] =
+        utils::IteratorType::parallel;
+  Value zero = arith::ConstantOp::create(b, b.getZeroAttr(compute));
+  Value init = filled(dims, zero);
+  auto op = linalg::GenericOp::create(
+      b, TypeRange{init.getType()}, ValueRange{x.value, y.value},
+      ValueRange{init}, ArrayRef<AffineMap>{x.map, y.map, result}, iterators,
+      [&](OpBuilder &nested, Location loc, ValueRange args) {
+        ImplicitLocOpBuilder b(loc, nested);
+        auto factor = [&](Value v) {
+          v = toCompute(b, v);
+          return isa<FloatType>(compute) ? fromCompute(b, v, compute) : v;
+        };
+        Value left = factor(args[0]);
+        Value p = mulElements(b, left, factor(args[1]));
+        if (zeroTakesAll) {
+          Value none = floatConstant(b, compute, 0.0);
+          Value isZero =
+              arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, left, none);
+          p = arith::SelectOp::create(b, isZero, none, p);
+        }
+        linalg::YieldOp::create(b, addElements(b, args[2], p));
+      });
+  return op.getResult(0);
 }
 
 //===----------------------------------------------------------------------===//

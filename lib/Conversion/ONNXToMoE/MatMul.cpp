@@ -22,16 +22,6 @@ using namespace mlir;
 using namespace mlir::moe;
 using namespace mlir::moe::raise;
 
-/// Checks that two contracted sizes agree.
-static LogicalResult checkInner(Lowering &l, const Expr &a, const Expr &b) {
-  if (a.constant() && b.constant() && a != b)
-    return l.error() << "expects inner dimensions that agree, got "
-                     << *a.constant() << " and " << *b.constant();
-  l.checkEqual(a, b,
-               "expects inner dimensions that agree, got {found} and {limit}");
-  return success();
-}
-
 /// `x` [..., K] times the transpose of `weight` [N, K], plus `bias` [N].
 static Tensor denseLayer(Lowering &l, Tensor x, const WeightView &weight,
                          Tensor bias) {
@@ -82,7 +72,8 @@ static FailureOr<Tensor> contract(Lowering &l, Tensor x, Tensor y, bool transX,
   const Expr &m = x->dims.end()[transX ? -1 : -2];
   const Expr &k = x->dims.end()[transX ? -2 : -1];
   const Expr &n = y->dims.end()[transY ? -2 : -1];
-  if (failed(checkInner(l, k, y->dims.end()[transY ? -1 : -2])))
+  if (failed(
+          l.checkAgree(k, y->dims.end()[transY ? -1 : -2], "inner dimensions")))
     return failure();
   TensorInfo xBatch, yBatch;
   xBatch.dims.assign(x->dims.begin(), x->dims.end() - 2);
@@ -112,27 +103,14 @@ static FailureOr<Tensor> contract(Lowering &l, Tensor x, Tensor y, bool transX,
   dims.push_back(m);
   dims.push_back(n);
   Type compute = Lowering::computeType(x->elementType);
-  Value zero = arith::ConstantOp::create(l.b, l.b.getZeroAttr(compute));
-  Value init = l.filled(dims, zero);
   SmallVector<AffineExpr> resultExprs;
   for (unsigned i = 0; i < loops; ++i)
     if (i != kLoop)
       resultExprs.push_back(getAffineDimExpr(i, context));
-  SmallVector<utils::IteratorType> iterators = parallel(loops);
-  iterators[kLoop] = utils::IteratorType::reduction;
-  auto op = linalg::GenericOp::create(
-      l.b, TypeRange{init.getType()}, ValueRange{a.value, c.value},
-      ValueRange{init},
-      ArrayRef<AffineMap>{a.map, c.map,
-                          AffineMap::get(loops, 0, resultExprs, context)},
-      iterators, [](OpBuilder &nested, Location loc, ValueRange args) {
-        ImplicitLocOpBuilder b(loc, nested);
-        Value p = mulElements(b, toCompute(b, args[0]), toCompute(b, args[1]));
-        linalg::YieldOp::create(b, addElements(b, args[2], p));
-      });
+  Value product = l.contract(
+      a, c, AffineMap::get(loops, 0, resultExprs, context), dims, compute);
   Type resultType = isa<FloatType>(compute) ? compute : x->elementType;
-  return l.convertFloat(l.tensor(op.getResult(0), resultType, dims),
-                        x->elementType);
+  return l.convertFloat(l.tensor(product, resultType, dims), x->elementType);
 }
 
 /// Gives `t` a unit dimension so that it is a matrix.
@@ -152,7 +130,8 @@ static FailureOr<Tensor> matmul(Lowering &l, Tensor x, Tensor y, bool transX,
   bool dropRow = x->rank() == 1, dropColumn = y->rank() == 1;
   if (auto weight = weightMatrix(l, y, /*isOutputMajor=*/transY);
       weight && !transX) {
-    if (failed(checkInner(l, x->dims.back(), weight->shape[1])))
+    if (failed(
+            l.checkAgree(x->dims.back(), weight->shape[1], "inner dimensions")))
       return failure();
     return denseLayer(l, x, *weight, nullptr);
   }
@@ -189,10 +168,24 @@ static Tensor scaled(Lowering &l, Tensor x, double factor) {
       });
 }
 
+/// [rows, batch..., columns] as [batch..., rows, columns].
+static Tensor batchInFront(Lowering &l, Tensor x) {
+  if (x->rank() < 3)
+    return x;
+  SmallVector<int64_t> permutation =
+      llvm::to_vector(llvm::seq<int64_t>(1, x->rank() - 1));
+  permutation.append({0, x->rank() - 1});
+  return l.transpose(x, permutation);
+}
+
 static LogicalResult convertFusedMatMul(Lowering &l) {
-  FailureOr<Tensor> result =
-      matmul(l, l.in(0), l.in(1), l.node.getI64("transA", 0) != 0,
-             l.node.getI64("transB", 0) != 0);
+  Tensor x = l.in(0), y = l.in(1);
+  if (l.node.getI64("transBatchA", 0) != 0)
+    x = batchInFront(l, x);
+  if (l.node.getI64("transBatchB", 0) != 0)
+    y = batchInFront(l, y);
+  FailureOr<Tensor> result = matmul(l, x, y, l.node.getI64("transA", 0) != 0,
+                                    l.node.getI64("transB", 0) != 0);
   if (failed(result))
     return failure();
   return l.set(scaled(l, *result, l.node.getF32("alpha", 1.0f)));
@@ -223,7 +216,8 @@ static LogicalResult convertGemm(Lowering &l) {
   if (weight && x->elementType == y->elementType) {
     if (transA)
       x = l.transpose(x, {1, 0});
-    if (failed(checkInner(l, x->dims.back(), weight->shape[1])))
+    if (failed(
+            l.checkAgree(x->dims.back(), weight->shape[1], "inner dimensions")))
       return failure();
     result = denseLayer(l, x, *weight, fusesBias ? c : nullptr);
   } else {
@@ -254,7 +248,7 @@ void raise::addMatMul(Registry &r) {
   r.add({
       {"MatMul", 1, kLatest, convertMatMul, 2, 2, ""},
       {"Gemm", 7, kLatest, convertGemm, 2, 3, "alpha beta transA transB"},
-      {"FusedMatMul", 1, 1, convertFusedMatMul, 2, 2, "alpha transA transB",
-       "com.microsoft"},
+      {"FusedMatMul", 1, 1, convertFusedMatMul, 2, 2,
+       "alpha transA transB transBatchA transBatchB", "com.microsoft"},
   });
 }

@@ -155,11 +155,8 @@ normalize(Lowering &l, Tensor x, Tensor scale, Tensor bias, int64_t axis,
   for (Tensor t : {scale, bias}) {
     if (!t)
       continue;
-    FailureOr<Dims> dims = l.broadcast({x, t});
-    if (failed(dims))
+    if (failed(l.checkBroadcast(t, x->dims, "scale and bias")))
       return failure();
-    if (*dims != x->dims)
-      return l.error() << "expects scale and bias to broadcast to the input";
     operands.push_back(l.operand(t, x->dims));
   }
   Tensor y = l.elementwise(
@@ -219,11 +216,9 @@ template <bool centers> static LogicalResult convertSkipNorm(Lowering &l) {
   SmallVector<Tensor> terms{x, skip};
   if (bias)
     terms.push_back(bias);
-  FailureOr<Dims> dims = l.broadcast(terms);
-  if (failed(dims))
-    return failure();
-  if (*dims != x->dims)
-    return l.error() << "expects skip and bias to broadcast to the input";
+  for (Tensor t : ArrayRef(terms).drop_front())
+    if (failed(l.checkBroadcast(t, x->dims, "skip and bias")))
+      return failure();
   Tensor sum = l.elementwise(terms, x->dims, x->elementType,
                              [](ElementBuilder &b, ValueRange args) {
                                Value v = args.front();

@@ -27,6 +27,9 @@ Registry::Registry() {
   addMatMul(*this);
   addNormalization(*this);
   addSorting(*this);
+  addAttention(*this);
+  addContribAttention(*this);
+  addRotaryEmbedding(*this);
 }
 
 const Registry &Registry::get() {

@@ -56,6 +56,9 @@ void addReductions(Registry &);
 void addMatMul(Registry &);
 void addNormalization(Registry &);
 void addSorting(Registry &);
+void addAttention(Registry &);
+void addContribAttention(Registry &);
+void addRotaryEmbedding(Registry &);
 
 } // namespace mlir::moe::raise
 

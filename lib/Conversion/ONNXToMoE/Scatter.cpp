@@ -1,4 +1,4 @@
-//===- Scatter.cpp - ScatterElements, ScatterND ---------------------------===//
+//===- Scatter.cpp - ScatterElements, ScatterND, TensorScatter ------------===//
 //
 // Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -11,6 +11,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Attention.h"
 #include "Elements.h"
 #include "Registry.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -149,10 +150,105 @@ static LogicalResult convertScatterND(Lowering &l) {
               }));
 }
 
+//===----------------------------------------------------------------------===//
+// TensorScatter
+//===----------------------------------------------------------------------===//
+
+Tensor raise::writeRows(Lowering &l, Tensor cache, Tensor rows, Tensor at,
+                        int64_t axis, bool circular) {
+  ImplicitLocOpBuilder &b = l.b;
+  Expr capacity = cache->dims[axis], count = rows->dims[axis];
+  l.checkLessOrEqual(count, capacity,
+                     "expects at most {limit} rows to write, got {found}");
+  l.checkRange(at, 0, circular ? Expr(INT64_MAX) : capacity - count, capacity,
+               "expects rows inside of a cache of size {limit}, got index "
+               "{found}");
+  if (count.is(0))
+    return cache;
+  int64_t rank = cache->rank();
+  SmallVector<OpFoldResult> ones(rank, b.getIndexAttr(1));
+  SmallVector<OpFoldResult> sizes = l.mixed(rows->dims);
+  sizes[0] = b.getIndexAttr(1);
+  Value source = l.value(rows), starts = l.value(at), n = l.index(count),
+        end = l.index(capacity);
+  auto loop = scf::ForOp::create(
+      b, l.index(0), l.index(rows->dims[0]), l.index(1),
+      ValueRange{l.value(cache)},
+      [&](OpBuilder &nested, Location loc, Value entry, ValueRange carried) {
+        ImplicitLocOpBuilder b(loc, nested);
+        auto write = [&](Value into, OpFoldResult from, OpFoldResult to,
+                         OpFoldResult length) -> Value {
+          SmallVector<OpFoldResult> sourceAt(rank, b.getIndexAttr(0)),
+              targetAt(rank, b.getIndexAttr(0)), part = sizes;
+          sourceAt[0] = targetAt[0] = entry;
+          sourceAt[axis] = from;
+          targetAt[axis] = to;
+          part[axis] = length;
+          Value slice =
+              tensor::ExtractSliceOp::create(b, source, sourceAt, part, ones);
+          return tensor::InsertSliceOp::create(b, slice, into, targetAt, part,
+                                               ones);
+        };
+        Value start = arith::IndexCastOp::create(
+            b, b.getIndexType(),
+            tensor::ExtractOp::create(b, starts, ValueRange{entry}));
+        Value result = carried[0];
+        if (circular) {
+          start = arith::RemSIOp::create(b, start, end);
+          Value room = arith::SubIOp::create(b, end, start);
+          Value first = arith::MinSIOp::create(b, n, room);
+          Value second = arith::SubIOp::create(b, n, first);
+          result = write(result, b.getIndexAttr(0), start, first);
+          result = write(result, first, b.getIndexAttr(0), second);
+        } else {
+          result = write(result, b.getIndexAttr(0), start, sizes[axis]);
+        }
+        scf::YieldOp::create(b, result);
+      });
+  return l.tensor(loop.getResult(0), cache->elementType, cache->dims);
+}
+
+static LogicalResult convertTensorScatter(Lowering &l) {
+  Tensor cache = l.in(0), update = l.in(1), at = l.optional(2);
+  int64_t rank = cache->rank();
+  if (rank < 2 || update->rank() != rank)
+    return l.error() << "expects a cache and an update of one rank of at least "
+                        "2, got "
+                     << rank << " and " << update->rank();
+  if (cache->elementType != update->elementType)
+    return l.error() << "expects a cache and an update of one type, got "
+                     << cache->elementType << " and " << update->elementType;
+  FailureOr<int64_t> axis = l.axis(l.node.getI64("axis", -2), rank);
+  if (failed(axis))
+    return failure();
+  if (*axis == 0)
+    return l.error() << "expects an axis other than the batch";
+  StringRef mode = l.node.getString("mode", "linear");
+  if (mode != "linear" && mode != "circular")
+    return l.error() << "mode '" << mode << "' is not supported";
+  for (int64_t i = 0; i < rank; ++i)
+    if (i != *axis && failed(l.checkAgree(update->dims[i], cache->dims[i],
+                                          "sizes beside the axis")))
+      return failure();
+  Type i64 = l.b.getI64Type();
+  Expr batch = cache->dims[0];
+  if (!at)
+    at = l.generate({batch}, i64, [&](ImplicitLocOpBuilder &b, ValueRange) {
+      return intConstant(b, i64, 0);
+    });
+  if (at->rank() != 1 || !at->isInteger())
+    return l.error() << "expects one write index per entry of the batch";
+  if (failed(l.checkAgree(at->dims[0], batch, "batch sizes")))
+    return failure();
+  return l.set(
+      writeRows(l, cache, update, at, *axis, /*circular=*/mode == "circular"));
+}
+
 void raise::addScatter(Registry &r) {
   r.add({
       {"ScatterElements", 11, kLatest, convertScatterElements, 3, 3,
        "axis reduction"},
       {"ScatterND", 11, kLatest, convertScatterND, 3, 3, "reduction"},
+      {"TensorScatter", 24, kLatest, convertTensorScatter, 2, 3, "axis mode"},
   });
 }

@@ -204,6 +204,27 @@ static LogicalResult convertGelu(Lowering &l) {
   return l.error() << "approximate = '" << approximate << "' is not supported";
 }
 
+/// BiasGelu and FastGelu of com.microsoft: `fn` of the input plus a bias along
+/// its last dimension, which FastGelu may lack.
+template <Value (*fn)(ElementBuilder &, Value)>
+LogicalResult convertBiasGelu(Lowering &l) {
+  Tensor x = l.in(0), bias = l.optional(1);
+  if (!bias)
+    return onFloats<fn>(l);
+  if (!x->isFloat() || bias->elementType != x->elementType)
+    return l.error() << "expects floats of one type, got " << x->elementType
+                     << " and " << bias->elementType;
+  if (bias->rank() != 1 || x->rank() < 1)
+    return l.error() << "expects a bias of rank 1, got " << bias->rank();
+  if (failed(l.checkAgree(bias->dims[0], x->dims.back(),
+                          "sizes of bias and input")))
+    return failure();
+  return l.set(l.elementwise({x, bias}, x->dims, x->elementType,
+                             [](ElementBuilder &b, ValueRange args) {
+                               return fn(b, addElements(b, args[0], args[1]));
+                             }));
+}
+
 //===----------------------------------------------------------------------===//
 // Operators on integers too
 //===----------------------------------------------------------------------===//
@@ -354,6 +375,7 @@ void raise::addUnary(Registry &r) {
       {"Atan", 7, kLatest, onFloats<floatOp<math::AtanOp>>, 1, 1, ""},
       {"Atanh", 9, kLatest, onFloats<floatOp<math::AtanhOp>>, 1, 1, ""},
       {"BitwiseNot", 18, kLatest, convertNot, 1, 1, ""},
+      {"BiasGelu", 1, 1, convertBiasGelu<geluExact>, 2, 2, "", "com.microsoft"},
       {"Ceil", 6, kLatest, convertRounding<math::CeilOp>, 1, 1, ""},
       {"Celu", 12, kLatest, convertCelu, 1, 1, "alpha"},
       {"Cos", 7, kLatest, onFloats<floatOp<math::CosOp>>, 1, 1, ""},
@@ -361,6 +383,7 @@ void raise::addUnary(Registry &r) {
       {"Elu", 6, kLatest, convertElu, 1, 1, "alpha"},
       {"Erf", 9, kLatest, onFloats<floatOp<math::ErfOp>>, 1, 1, ""},
       {"Exp", 6, kLatest, onFloats<floatOp<math::ExpOp>>, 1, 1, ""},
+      {"FastGelu", 1, 1, convertBiasGelu<geluTanh>, 1, 2, "", "com.microsoft"},
       {"Floor", 6, kLatest, convertRounding<math::FloorOp>, 1, 1, ""},
       {"Gelu", 20, kLatest, convertGelu, 1, 1, "approximate"},
       {"Gelu", 1, 1, onFloats<geluExact>, 1, 1, "", "com.microsoft"},

@@ -107,6 +107,20 @@ void inferPresent(InferenceContext &ctx, size_t key, size_t past,
   }
 }
 
+/// The scores, [batch, heads, queries, keys].
+void inferScores(InferenceContext &ctx, int64_t heads) {
+  if (!hasOutput(ctx, 3))
+    return;
+  propagateElemTypeFromInputToOutput(ctx, 0, 3);
+  if (!hasInputShape(ctx, 0) || getInputShape(ctx, 0).dim_size() < 2)
+    return;
+  const TensorShapeProto &query = getInputShape(ctx, 0);
+  Dim count;
+  if (heads > 0)
+    count.set_dim_value(heads);
+  setShape(ctx, 3, {query.dim(0), count, query.dim(1), Dim()});
+}
+
 /// query [B, S, heads * size], or with keys and values behind it in one tensor.
 void inferGroupQueryAttention(InferenceContext &ctx) {
   propagateElemTypeFromInputToOutput(ctx, 0, 0);
@@ -121,6 +135,7 @@ void inferGroupQueryAttention(InferenceContext &ctx) {
     setShape(ctx, 0, {query->dim(0), query->dim(1), hidden});
   }
   inferPresent(ctx, 1, 3, keyHeads);
+  inferScores(ctx, heads);
 }
 
 /// query [B, S, D] with value [B, L, D'] or [B, heads, L, size'], or packed
@@ -143,6 +158,7 @@ void inferMultiHeadAttention(InferenceContext &ctx) {
     setShape(ctx, 0, {packed->dim(0), packed->dim(1), hidden});
   }
   inferPresent(ctx, 1, 6, getAttribute(ctx, "num_heads", 0));
+  inferScores(ctx, getAttribute(ctx, "num_heads", 0));
 }
 
 /// A [.., K] times a quantized [N, K].
