@@ -102,8 +102,9 @@ def resident(tokens, capacity, window):
 
 
 def group_query_attention(
-    query, key, value, past_key, past_value, seqlens, total, cos=None, sin=None, ids=None, bias=None, sink=None, **attributes
-):
+    query, key, value, past_key, past_value, seqlens, total, cos=None, sin=None, ids=None, bias=None, sink=None,
+    key_scale=None, value_scale=None, query_norm=None, key_norm=None, **attributes
+):  # fmt: skip
     """com.microsoft.GroupQueryAttention: output, present_key, present_value, output_qk. Rows of the caches that the
     operator leaves open are NaN."""
     heads, key_heads = attributes["num_heads"], attributes["kv_num_heads"]
@@ -115,6 +116,10 @@ def group_query_attention(
     batch, _, fresh, _ = q.shape
     totals = seqlens.reshape(-1).astype(np.int64) + 1
     before = np.zeros_like(totals) if total == fresh else totals - fresh
+    if query_norm is not None:
+        epsilon = attributes.get("qk_norm_epsilon", 1e-6)
+        rms = lambda x, weight: x / np.sqrt((x * x).mean(-1, keepdims=True) + epsilon) * f64(weight)
+        q, k = rms(q, query_norm), rms(k, key_norm)
     if attributes.get("do_rotary"):
         if ids is None:
             ids = before[:, None] + np.arange(fresh)

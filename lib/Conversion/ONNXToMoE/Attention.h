@@ -113,8 +113,9 @@ Tensor writeRows(Lowering &l, Tensor cache, Tensor rows, Tensor at,
 // Rotary embedding
 //===----------------------------------------------------------------------===//
 
-/// `table` [positions, size] at `positions` [batch, sequence], checked.
-FailureOr<Tensor> gatherPositions(Lowering &l, Tensor table, Tensor positions);
+/// The rows of `table` [rows, size] that `indices` [batch, sequence], which are
+/// checked, name.
+FailureOr<Tensor> gatherRows(Lowering &l, Tensor table, Tensor indices);
 
 /// Rotates the first `2 * half` elements of each head, where cos and sin are
 /// [batch or 1, sequence or 1, half]. A pair is elements i and i + half, or two

@@ -13,6 +13,7 @@
 
 #include "Attention.h"
 
+#include "Normalization.h"
 #include "Registry.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -73,6 +74,7 @@ private:
   LogicalResult checkAttributes();
   LogicalResult splitOperands();
   LogicalResult readLengths();
+  LogicalResult normalizeHeads();
   LogicalResult embedPositions();
   LogicalResult updateCaches();
   LogicalResult updateWindow();
@@ -108,10 +110,9 @@ LogicalResult GroupQuery::checkAttributes() {
   for (StringRef name : {"k_quant_type", "v_quant_type"})
     if (StringRef type = l.node.getString(name, "NONE"); type != "NONE")
       return l.error() << name << " = '" << type << "' is not supported";
-  StringRef names[] = {"k_scale", "v_scale", "q_norm_weight", "k_norm_weight"};
-  for (auto [i, name] : llvm::enumerate(names))
-    if (failed(refuseInput(l, 12 + i, name)))
-      return failure();
+  if (failed(refuseInput(l, 12, "k_scale")) ||
+      failed(refuseInput(l, 13, "v_scale")))
+    return failure();
   spec.scale = scaleOf(l);
   spec.softcap = l.node.getF32("softcap", 0.0f);
   spec.causal = l.node.getI64("causal", 1) != 0;
@@ -203,6 +204,25 @@ LogicalResult GroupQuery::readLengths() {
   return success();
 }
 
+/// RMS normalization of each head of query and key.
+LogicalResult GroupQuery::normalizeHeads() {
+  Tensor weights[] = {l.optional(14), l.optional(15)};
+  if (!weights[0] != !weights[1])
+    return l.error() << "expects q_norm_weight and k_norm_weight together";
+  if (!weights[0])
+    return success();
+  for (auto [x, weight] :
+       {std::pair(&spec.query, weights[0]), std::pair(&spec.key, weights[1])}) {
+    auto results = normalize(l, x->tensor, weight, /*bias=*/nullptr, /*axis=*/3,
+                             l.node.getF32("qk_norm_epsilon", 1e-6f),
+                             /*centers=*/false, x->tensor->elementType);
+    if (failed(results))
+      return failure();
+    x->tensor = results->front();
+  }
+  return success();
+}
+
 LogicalResult GroupQuery::embedPositions() {
   if (l.node.getI64("do_rotary", 0) == 0)
     return success();
@@ -226,8 +246,8 @@ LogicalResult GroupQuery::embedPositions() {
                                  "numbers of tokens and position ids"))) {
     return failure();
   }
-  FailureOr<Tensor> c = gatherPositions(l, cos, ids);
-  FailureOr<Tensor> s = gatherPositions(l, sin, ids);
+  FailureOr<Tensor> c = gatherRows(l, cos, ids);
+  FailureOr<Tensor> s = gatherRows(l, sin, ids);
   if (failed(c) || failed(s))
     return failure();
   Expr rotated = (*c)->dims[2] * 2;
@@ -448,7 +468,8 @@ LogicalResult GroupQuery::setScores(const AttentionResult &result) {
 
 LogicalResult GroupQuery::convert() {
   if (failed(checkAttributes()) || failed(splitOperands()) ||
-      failed(readLengths()) || failed(embedPositions()))
+      failed(readLengths()) || failed(normalizeHeads()) ||
+      failed(embedPositions()))
     return failure();
   bool windowed = l.node.getI64("sliding_window_cache", 0) != 0;
   if (failed(windowed ? updateWindow() : updateCaches()) || failed(addBias()))

@@ -11,6 +11,9 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Normalization.h"
+
+#include "Attention.h"
 #include "Elements.h"
 #include "Registry.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -100,11 +103,9 @@ static LogicalResult convertSoftmax(Lowering &l) {
 // Layer and RMS normalization
 //===----------------------------------------------------------------------===//
 
-/// x normalized over the axes from `axis` on: results y, mean (null for RMS)
-/// and 1 / deviation, the latter without the normalized axes.
-static FailureOr<SmallVector<Tensor, 3>>
-normalize(Lowering &l, Tensor x, Tensor scale, Tensor bias, int64_t axis,
-          double epsilon, bool centers, Type resultType) {
+FailureOr<SmallVector<Tensor, 3>>
+raise::normalize(Lowering &l, Tensor x, Tensor scale, Tensor bias, int64_t axis,
+                 double epsilon, bool centers, Type resultType) {
   Type compute = Lowering::computeType(x->elementType);
   SmallVector<bool> reduced(x->rank(), false);
   Dims kept;
@@ -236,6 +237,79 @@ template <bool centers> static LogicalResult convertSkipNorm(Lowering &l) {
   return l.set(3, sum);
 }
 
+/// Inputs ids, segment ids, embeddings of words, positions and segments, gamma,
+/// beta, mask, position ids; outputs the normalized sum, how many elements of
+/// each row of the mask are not 0, and the sum.
+static LogicalResult convertEmbedNorm(Lowering &l) {
+  ImplicitLocOpBuilder &b = l.b;
+  Tensor ids = l.in(0), segments = l.optional(1), words = l.in(2);
+  Tensor positions = l.optional(3), segmentTable = l.optional(4);
+  Tensor gamma = l.optional(5), beta = l.optional(6), mask = l.optional(7);
+  Tensor positionIds = l.optional(8);
+  if (!positions || !gamma || !beta)
+    return l.error() << "expects position_embedding, gamma and beta";
+  if (!segments != !segmentTable)
+    return l.error() << "expects segment_ids and segment_embedding together";
+  FailureOr<Tensor> word = gatherRows(l, words, ids);
+  if (failed(word))
+    return failure();
+  SmallVector<Tensor> terms{*word};
+  const Dims dims = (*word)->dims;
+  if (positionIds) {
+    FailureOr<Tensor> rows = gatherRows(l, positions, positionIds);
+    if (failed(rows))
+      return failure();
+    terms.push_back(*rows);
+  } else {
+    if (positions->rank() != 2)
+      return l.error() << "expects position_embedding of rank 2, got "
+                       << positions->rank();
+    l.checkLessOrEqual(dims[1], positions->dims[0],
+                       "expects embeddings of {found} positions, got {limit}");
+    terms.push_back(l.slice(positions, {0, 0}, {dims[1], positions->dims[1]}));
+  }
+  if (segments) {
+    FailureOr<Tensor> rows = gatherRows(l, segmentTable, segments);
+    if (failed(rows))
+      return failure();
+    terms.push_back(*rows);
+  }
+  for (Tensor t : ArrayRef(terms).drop_front())
+    if (t->elementType != terms[0]->elementType ||
+        failed(l.checkBroadcast(t, dims, "embeddings")))
+      return l.error() << "expects embeddings of one type and size";
+  Tensor sum = l.elementwise(terms, dims, words->elementType,
+                             [](ElementBuilder &b, ValueRange args) {
+                               Value v = args.front();
+                               for (Value arg : args.drop_front())
+                                 v = addElements(b, v, arg);
+                               return v;
+                             });
+  auto results =
+      normalize(l, sum, gamma, beta, 2, l.node.getF32("epsilon", 1e-12f),
+                /*centers=*/true, words->elementType);
+  if (failed(results) || failed(l.set(0, (*results)[0])) ||
+      failed(l.set(2, sum)))
+    return failure();
+  if (!l.node.output(1))
+    return success();
+  Type i32 = b.getI32Type();
+  if (!mask)
+    return l.set(1, l.tensor(l.filled({dims[0]}, b.getI32IntegerAttr(0)), i32,
+                             {dims[0]}));
+  Value count =
+      l.reduce(mask, {false, true}, {intConstant(b, i32, 0)},
+               [&](ElementBuilder &b, ValueRange args) -> SmallVector<Value> {
+                 Value zero = intConstant(b, args[0].getType(), 0);
+                 Value set = arith::CmpIOp::create(b, arith::CmpIPredicate::ne,
+                                                   args[0], zero);
+                 Value one = arith::ExtUIOp::create(b, i32, set);
+                 return {arith::AddIOp::create(b, args[1], one)};
+               })
+          .front();
+  return l.set(1, l.tensor(count, i32, {mask->dims[0]}));
+}
+
 void raise::addNormalization(Registry &r) {
   r.add({
       {"Softmax", 1, kLatest, convertSoftmax, 1, 1, "axis"},
@@ -250,6 +324,8 @@ void raise::addNormalization(Registry &r) {
        "axis epsilon stash_type", "com.microsoft"},
       {"SkipSimplifiedLayerNormalization", 1, 1, convertSkipNorm<false>, 3, 4,
        "epsilon", "com.microsoft"},
+      {"EmbedLayerNormalization", 1, 1, convertEmbedNorm, 1, 9,
+       "epsilon mask_index_type", "com.microsoft"},
       {"SkipLayerNormalization", 1, 1, convertSkipNorm<true>, 3, 5, "epsilon",
        "com.microsoft"},
   });

@@ -28,23 +28,21 @@ using ElementBuilder = ImplicitLocOpBuilder;
 // Rotation
 //===----------------------------------------------------------------------===//
 
-FailureOr<Tensor> raise::gatherPositions(Lowering &l, Tensor table,
-                                         Tensor positions) {
-  if (table->rank() != 2 || positions->rank() != 2)
-    return l.error() << "expects caches and position ids of rank 2, got "
-                     << table->rank() << " and " << positions->rank();
-  if (!positions->isInteger())
-    return l.error() << "expects integer position ids, got "
-                     << positions->elementType;
-  if (failed(l.checkIndices(positions, table->dims[0])))
+FailureOr<Tensor> raise::gatherRows(Lowering &l, Tensor table, Tensor indices) {
+  if (table->rank() != 2 || indices->rank() != 2)
+    return l.error() << "expects a table and indices of rank 2, got "
+                     << table->rank() << " and " << indices->rank();
+  if (!indices->isInteger())
+    return l.error() << "expects integer indices, got " << indices->elementType;
+  if (failed(l.checkIndices(indices, table->dims[0])))
     return failure();
   Value source = l.value(table), count = l.index(table->dims[0]);
-  Dims dims{positions->dims[0], positions->dims[1], table->dims[1]};
+  Dims dims{indices->dims[0], indices->dims[1], table->dims[1]};
   AffineMap map =
       AffineMap::get(3, 0, {l.b.getAffineDimExpr(0), l.b.getAffineDimExpr(1)},
                      l.b.getContext());
   return l.elementwise(
-      {Operand{l.value(positions), map}}, dims, table->elementType,
+      {Operand{l.value(indices), map}}, dims, table->elementType,
       [&](ElementBuilder &b, ValueRange args) -> Value {
         Value row = Lowering::wrapIndex(b, args[0], count);
         return tensor::ExtractOp::create(
@@ -188,7 +186,7 @@ static LogicalResult convertRotaryEmbedding(Lowering &l) {
   for (Tensor *t : {&cos, &sin}) {
     if (!ids)
       continue;
-    FailureOr<Tensor> rows = gatherPositions(l, *t, ids);
+    FailureOr<Tensor> rows = gatherRows(l, *t, ids);
     if (failed(rows))
       return failure();
     *t = *rows;
@@ -249,7 +247,7 @@ static LogicalResult convertContribRotaryEmbedding(Lowering &l) {
       *t = l.reshape(rows, {1, rows->dims[0], rows->dims[1]});
       continue;
     }
-    FailureOr<Tensor> rows = gatherPositions(l, *t, ids);
+    FailureOr<Tensor> rows = gatherRows(l, *t, ids);
     if (failed(rows))
       return failure();
     *t = *rows;

@@ -76,6 +76,23 @@ void inferSkipNormalization(InferenceContext &ctx) {
   }
 }
 
+/// ids [B, S] and embeddings [words, hidden]: [B, S, hidden], [B] of i32, and
+/// the former again.
+void inferEmbedNormalization(InferenceContext &ctx) {
+  const TensorShapeProto *ids = shapeOf(ctx, 0, 2), *words = shapeOf(ctx, 2, 2);
+  for (size_t output : {0, 2})
+    if (hasOutput(ctx, output)) {
+      propagateElemTypeFromInputToOutput(ctx, 2, output);
+      if (ids && words)
+        setShape(ctx, output, {ids->dim(0), ids->dim(1), words->dim(1)});
+    }
+  if (hasOutput(ctx, 1)) {
+    updateOutputElemType(ctx, 1, TensorProto::INT32);
+    if (ids)
+      setShape(ctx, 1, {ids->dim(0)});
+  }
+}
+
 void inferNormalization(InferenceContext &ctx) {
   // Y has the type of the scale: exporters keep the input in f32.
   propagateElemTypeFromInputToOutput(ctx, 1, 0);
@@ -219,6 +236,8 @@ constexpr Entry kEntries[] = {
     {kMicrosoft, "SkipSimplifiedLayerNormalization", 0b111, 4, 4,
      inferSkipNormalization},
     {kMicrosoft, "SkipLayerNormalization", 0b111, 5, 4, inferSkipNormalization},
+    {kMicrosoft, "EmbedLayerNormalization", 0b1101101, 9, 3,
+     inferEmbedNormalization},
     {kMicrosoft, "MoE", 0b10111, 8, 1, likeInput},
     {kMicrosoft, "QMoE", 0b100111, 21, 1, likeInput},
     {kMicrosoft, "RotaryEmbedding", 0b1111, 4, 1, likeInput},

@@ -4,6 +4,7 @@
 it takes the operands: every form is a node of one model per element type."""
 
 import os
+import re
 import sys
 
 import numpy as np
@@ -22,7 +23,9 @@ TYPES = {"f32": (np.float32, 1e-5), "f16": (np.float16, 2e-3), "f64": (np.float6
 class Form:
     """A node: `make(random, case)` gives its inputs (None: omitted), `reference(*inputs)` its outputs."""
 
-    def __init__(self, op, domain, attributes, outputs, make, reference, cases, seed):
+    def __init__(self, op, domain, attributes, outputs, make, reference, cases, seed, types=None):
+        """`types`: of the outputs, if not that of the first input."""
+        self.types = types
         self.op, self.domain, self.attributes = op, domain, attributes
         self.outputs, self.reference = outputs, reference
         self.cases = [make(np.random.default_rng(seed + i), case) for i, case in enumerate(cases)]
@@ -57,13 +60,13 @@ def model_of(forms, opset, names):
     prefixes = ["n%d" % i for i in range(len(forms))]
     nodes = [form.node(prefix) for form, prefix in zip(forms, prefixes)]
     inputs = [info for form, prefix in zip(forms, prefixes) for info in form.inputs(prefix, names)]
-    outputs = [onnx.ValueInfoProto(name=name) for node in nodes for name in node.output if name]
+    outputs = []
     for form, node in zip(forms, nodes):
-        first = next(a for a in form.cases[0] if a is not None)
-        for name in node.output:
-            for info in outputs:
-                if name and info.name == name:
-                    info.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(first.dtype)
+        types = form.types or [form.cases[0][0].dtype] * len(node.output)
+        for name, dtype in zip(node.output, types):
+            if name:
+                element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+                outputs.append(helper.make_tensor_value_info(name, element, None))
     graph = helper.make_graph(nodes, "g", inputs, outputs)
     return helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid(MS, 1)])
 
@@ -194,7 +197,7 @@ def attention_form(seed, opset, dtype):
 N, G, H, POSITIONS = 4, 2, 16, 64
 
 
-def group_query_form(seed, dtype, cache, **options):
+def group_query_form(seed, dtype, cache, norms=False, **options):
     """`cache`: none, growing (as long as the earlier tokens), or the rows of a buffer."""
     pick = np.random.default_rng(seed)
     element = TYPES[dtype][0]
@@ -235,7 +238,7 @@ def group_query_form(seed, dtype, cache, **options):
         shape = {1: (1, N, fresh, total), 2: (batch, 1, fresh, total), 3: (batch, N, fresh, total)}.get(bias_kind)
         return [
             *qkv, *past, (lengths - 1).astype(np.int32), np.array(total, np.int32), *caches, positions,
-            draw(*shape) if shape else None, draw(N) if sink else None,
+            draw(*shape) if shape else None, draw(N) if sink else None, None, None, *([draw(H), draw(H)] if norms else [None, None]),
         ]  # fmt: skip
 
     presents = cache != "none" or bool(pick.integers(2))
@@ -253,6 +256,8 @@ def group_query_forms(dtype):
     ]  # fmt: skip
     caches = ["none", "growing", 12]
     forms = [group_query_form(i, dtype, caches[i % 3], **o) for i, o in enumerate(options + options[:9])]
+    forms.append(group_query_form(30, dtype, 12, norms=True, do_rotary=1))
+    forms.append(group_query_form(31, dtype, "growing", norms=True, qk_norm_epsilon=0.01))
     for i, (window, rows) in enumerate([(4, 4), (4, 6), (3, 12), (1, 2), (5, 5)]):
         forms.append(
             group_query_form(40 + i, dtype, rows, sliding_window_cache=1, local_window_size=window, do_rotary=i % 2)
@@ -366,6 +371,31 @@ def gelu_form(seed, dtype, op, biased):
     return Form(op, MS, {}, [True], make, reference, [(2, 3, 9), (1, 1, 16)], seed)
 
 
+def embed_form(seed, dtype, with_segments, with_mask, with_positions):
+    element, hidden = TYPES[dtype][0], 24
+
+    def make(random, case):
+        batch, tokens = case
+        draw = lambda *shape: random.standard_normal(shape).astype(element)
+        ids = lambda limit, rows=batch: random.integers(0, limit, (rows, tokens)).astype(np.int32)
+        return [
+            ids(19), ids(2) if with_segments else None, draw(19, hidden), draw(32, hidden),
+            draw(2, hidden) if with_segments else None, draw(hidden), draw(hidden),
+            ids(2) if with_mask else None, ids(32, 1 if with_positions == 1 else batch) if with_positions else None,
+        ]  # fmt: skip
+
+    def reference(ids, segments, words, positions, segment_table, gamma, beta, mask, position_ids, epsilon):
+        total = ref.f64(words)[ids]
+        total = total + (ref.f64(positions)[: ids.shape[1]] if position_ids is None else ref.f64(positions)[position_ids])
+        if segments is not None:
+            total = total + ref.f64(segment_table)[segments]
+        centered = total - total.mean(-1, keepdims=True)
+        y = centered / np.sqrt((centered**2).mean(-1, keepdims=True) + epsilon) * gamma + beta
+        return [y, np.zeros(len(ids)) if mask is None else (mask != 0).sum(1).astype(np.float64), total]
+
+    return Form("EmbedLayerNormalization", MS, {"epsilon": 1e-3}, [True, True, True], make, reference, [(1, 1), (2, 5), (3, 17)], seed, [element, np.int32, element])
+
+
 def small_forms(dtype):
     forms = [rotary_form(i, dtype, rank, scalar, interleaved=i % 2) for i, (rank, scalar) in enumerate([(3, True), (3, False), (4, True), (4, False)])]
     forms.append(rotary_form(4, dtype, 3, False, num_heads=3, rotary_embedding_dim=4))
@@ -382,6 +412,30 @@ def other_forms(dtype):
     return forms + [gelu_form(9, dtype, op, biased) for op, biased in (("BiasGelu", True), ("FastGelu", True), ("FastGelu", False))]
 
 
+def refused(folder):
+    """Values that only a run can see."""
+    form = group_query_form(5, "f32", 12, do_rotary=1)
+    path = os.path.join(folder, "refused")
+    onnx.save(model_of([form], 21, True), path + ".onnx")
+    moe_testing.run("moe-compile", path + ".onnx", "-o", path)
+    model = compiled.Model(path + ".so")
+    good = form.feed("n0", 2)
+    for name, value, words in [
+        ("n0_i5", np.array([5, 6], np.int32), "expects seqlens_k .* at most 5, got 6"),
+        ("n0_i5", np.array([-1, 5], np.int32), "expects seqlens_k .* got -1"),
+        ("n0_i6", np.array(14, np.int32), "expects a cache that holds the earlier of 14 tokens, got 13"),
+        ("n0_i6", np.array(0, np.int32), "expects a total_sequence_length of at least the 1 new tokens, got 0"),
+    ]:
+        try:
+            model.run(**{**good, name: value})
+        except Exception as error:
+            if not re.search(r"^node 'n0' \(com.microsoft::GroupQueryAttention\): " + words, str(error)):
+                sys.exit("expected: %s\nfound: %s" % (words, error))
+        else:
+            sys.exit("expected: " + words)
+    print("refused: as expected")
+
+
 folder = sys.argv[1]
 # CHECK: attention: 32 nodes, {{[0-9]+}} outputs
 # CHECK: attention 23: 8 nodes
@@ -393,9 +447,9 @@ check("attention 23", folder, [attention_form(40 + i, 23, "f32") for i in range(
 check("attention without names", folder, [attention_form(50 + i, 25, "f32") for i in range(8)], 25, names=False, runtime=False)
 check("attention f16", folder, [attention_form(60 + i, 25, "f16") for i in range(8)], 25, "f16", runtime=False)
 check("attention f64", folder, [attention_form(70 + i, 25, "f64") for i in range(8)], 25, "f64", runtime=False)
-# CHECK: group query: 25 nodes, {{[0-9]+}} outputs, {{[1-9][0-9]+}} as in onnxruntime
-# CHECK: group query without names: 25 nodes
-# CHECK: group query f16: 25 nodes
+# CHECK: group query: 27 nodes, {{[0-9]+}} outputs, {{[1-9][0-9]+}} as in onnxruntime
+# CHECK: group query without names: 27 nodes
+# CHECK: group query f16: 27 nodes
 check("group query", folder, group_query_forms("f32"), 21)
 check("group query without names", folder, group_query_forms("f32"), 21, names=False, runtime=False)
 check("group query f16", folder, group_query_forms("f16"), 21, "f16", runtime=False)
@@ -411,3 +465,7 @@ check("rotary", folder, small_forms("f32"), 21)
 check("rotary f16", folder, small_forms("f16"), 21, "f16", runtime=False)
 # CHECK: others: 8 nodes, 16 outputs, {{[1-9][0-9]+}} as in onnxruntime
 check("others", folder, other_forms("f32"), 21)
+# CHECK: embeddings: 4 nodes, 36 outputs, {{[1-9][0-9]*}} as in onnxruntime
+check("embeddings", folder, [embed_form(i, "f32", i % 2, i // 2, [0, 1, 2, 0][i]) for i in range(4)], 21)
+# CHECK: refused: as expected
+refused(folder)
