@@ -272,10 +272,11 @@ def group_query_forms(dtype):
 def multi_head_form(seed, dtype, layout, **options):
     pick = np.random.default_rng(seed)
     element = TYPES[dtype][0]
-    heads, size, value_size = 3, 8, 8 if "packed" in layout else [8, 4][pick.integers(2)]
+    heads, size = 3, 8
     attributes = {"num_heads": heads, **options}
     with_bias, padding = layout != "packed keys" and bool(pick.integers(2)), ["none", "2", "3", "1", "cumulated"][seed % 5]
     bias_kind, with_past = pick.integers(4), layout in ("plain", "packed") and bool(pick.integers(2))
+    value_size = 4 if layout == "plain" and not with_past else 8
 
     def make(random, case):
         batch, queries, keys, past = case
