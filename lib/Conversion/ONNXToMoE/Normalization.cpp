@@ -274,10 +274,13 @@ static LogicalResult convertEmbedNorm(Lowering &l) {
       return failure();
     terms.push_back(*rows);
   }
-  for (Tensor t : ArrayRef(terms).drop_front())
-    if (t->elementType != terms[0]->elementType ||
-        failed(l.checkBroadcast(t, dims, "embeddings")))
-      return l.error() << "expects embeddings of one type and size";
+  for (Tensor t : ArrayRef(terms).drop_front()) {
+    if (t->elementType != words->elementType)
+      return l.error() << "expects embeddings of one type, got "
+                       << words->elementType << " and " << t->elementType;
+    if (failed(l.checkBroadcast(t, dims, "embeddings")))
+      return failure();
+  }
   Tensor sum = l.elementwise(terms, dims, words->elementType,
                              [](ElementBuilder &b, ValueRange args) {
                                Value v = args.front();

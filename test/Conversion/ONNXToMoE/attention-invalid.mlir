@@ -147,3 +147,12 @@ func.func @main(%q: tensor<1x1x64xf32>, %t: tensor<1xi32>) -> tensor<*xf32> {
   %0 = onnx.node "com.microsoft::MultiHeadAttention"(%q, %q, %q, %n, %n, %n, %n, %n, %t) {num_heads = 2 : i64} opset 1 : (tensor<1x1x64xf32>, tensor<1x1x64xf32>, tensor<1x1x64xf32>, none, none, none, none, none, tensor<1xi32>) -> tensor<*xf32>
   return %0 : tensor<*xf32>
 }
+
+// -----
+
+func.func @main(%i: tensor<1x2xi32>, %w: tensor<9x4xf32>, %p: tensor<9x3xf32>, %g: tensor<4xf32>) -> tensor<*xf32> {
+  %n = onnx.none : none
+  // expected-error @+1 {{(com.microsoft::EmbedLayerNormalization): expects embeddings to broadcast, got size 3 for 4}}
+  %0 = onnx.node "com.microsoft::EmbedLayerNormalization"(%i, %n, %w, %p, %n, %g, %g) opset 1 : (tensor<1x2xi32>, none, tensor<9x4xf32>, tensor<9x3xf32>, none, tensor<4xf32>, tensor<4xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
