@@ -2,7 +2,7 @@
 float64. A new form is one function and one line of ROUTERS or EXPERTS."""
 
 import numpy as np
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
 import moe_reference as ref
 
@@ -50,16 +50,18 @@ class Experts:
 
     parts: gate and up "separate", as "halves" or "interleaved" in one matrix, or "none" without a gate.
     layout: matrices [K, N] for MatMul, [N, K] for Gemm with transB, or for MatMul of a transpose.
-    stacked: per-expert matrices are chosen out of one tensor [E, ..]."""
+    stacked: per-expert matrices are chosen out of one tensor [E, ..].
+    missing: an expert that loops leave out, as exporters do that saw no token for it; it computes nothing."""
 
     def __init__(self, random, width, inter, experts, parts="separate", layout="matmul", bias=False, activation="silu",
-                 stacked=False):
+                 stacked=False, missing=None, dtype=np.float32):
         self.width, self.inter, self.experts, self.layout = width, inter, experts, layout
         self.parts, self.activation, self.stacked = parts, activation, stacked
+        self.missing, self.loop = missing, [e for e in range(experts) if e != missing]
 
         def maps(rows, columns):
             weight = random.standard_normal((experts, rows, columns)) / np.sqrt(columns)
-            return weight.astype(np.float32), random.standard_normal((experts, rows)).astype(np.float32) if bias else None
+            return weight.astype(dtype), random.standard_normal((experts, rows)).astype(dtype) if bias else None
 
         fused = parts in ("halves", "interleaved")
         self.first = maps(2 * inter if fused else inter, width)
@@ -72,6 +74,8 @@ class Experts:
             weight, bias = pair
             return ref.f64(weight[e]) @ v + (0 if bias is None else ref.f64(bias[e]))
 
+        if e == self.missing:
+            return np.zeros(self.width)
         gate, up = affine(self.first, row), 1
         if self.parts == "separate":
             up = affine(self.third, row)
@@ -118,11 +122,15 @@ class Experts:
         return self.write(g, rows, linear)
 
 
+def _zeros(g, shape):
+    return g("ConstantOfShape", shape, value=numpy_helper.from_array(np.zeros(1, g.dtype)))
+
+
 def dense_masked(g, x, weights, ids, k, experts):
     """Every expert on every token, its share masked by ids == e (mobius-onnx)."""
     total = None
-    for e in range(experts.experts):
-        mask = g("Cast", g("Equal", ids, e), to=TensorProto.FLOAT)
+    for e in experts.loop:
+        mask = g("Cast", g("Equal", ids, e), to=g.element)
         gate = g("ReduceSum", g("Mul", weights, mask), [-1], keepdims=1)
         share = g("Mul", experts.one(g, x, e), gate)
         total = share if total is None else g("Add", total, share)
@@ -131,7 +139,7 @@ def dense_masked(g, x, weights, ids, k, experts):
 
 def dense_gated(g, x, weights, ids, k, experts):
     """The same with all gates made at once, out of a one-hot tensor; summed as a tree."""
-    hot = g("Cast", g("Equal", g("Unsqueeze", ids, [-1]), np.arange(experts.experts)), to=TensorProto.FLOAT)
+    hot = g("Cast", g("Equal", g("Unsqueeze", ids, [-1]), np.arange(experts.experts)), to=g.element)
     gates = g("ReduceSum", g("Mul", g("Unsqueeze", weights, [-1]), hot), [-2], keepdims=0)
     split = g("Split", gates, results=experts.experts, axis=-1, num_outputs=experts.experts)
     split = [split] if experts.experts == 1 else split
@@ -141,10 +149,18 @@ def dense_gated(g, x, weights, ids, k, experts):
     return shares[0]
 
 
+def dense_stacked(g, x, weights, ids, k, experts):
+    """The shares of all experts put into one tensor for the sum; gates by ScatterElements."""
+    like = g("MatMul", x, np.zeros((experts.width, experts.experts), g.dtype))
+    gates = g("ScatterElements", g("Expand", 0.0, g("Shape", like)), ids, weights, axis=-1)
+    rows = g("Concat", *(g("Unsqueeze", experts.one(g, x, e), [-2]) for e in range(experts.experts)), axis=-2)
+    return g("ReduceSum", g("Mul", rows, g("Unsqueeze", gates, [-1])), [-2], keepdims=0)
+
+
 def all_at_once(g, x, weights, ids, k, experts):
     """All experts on all tokens by stacked matrices, weighed by a dense [T, E] tensor (optimum: gpt-oss)."""
     count = experts.experts
-    zeros = g("ConstantOfShape", g("Concat", g("Shape", x, start=0, end=1), [count], axis=0))
+    zeros = _zeros(g, g("Concat", g("Shape", x, start=0, end=1), [count], axis=0))
     gates = g("ScatterElements", zeros, ids, weights, axis=1)
     batch = g("Shape", "x", start=0, end=1)
     rows = g("Reshape", g("Tile", x, [count, 1]), [count, -1, experts.width])
@@ -185,9 +201,9 @@ def sparse_torchscript(g, x, weights, ids, k, experts):
     """The tokens of each expert found by NonZero, results added by index_add (optimum-onnx, torchscript)."""
     count, width = experts.experts, experts.width
     hot = g("Transpose", g("OneHot", ids, count, [0, 1], axis=-1), perm=[2, 1, 0])
-    total = g("ConstantOfShape", g("Shape", x))
+    total = _zeros(g, g("Shape", x))
     wide = g("Unsqueeze", x, [0])
-    for e in range(count):
+    for e in experts.loop:
         mask = g("Cast", g("Gather", hot, e, axis=0), to=BOOL)
         hits = g("Transpose", g("NonZero", mask), perm=[1, 0])
         choice, token = (g("Squeeze", part, [1]) for part in g("Split", hits, [1, 1], results=2, axis=1))
@@ -199,11 +215,11 @@ def sparse_torchscript(g, x, weights, ids, k, experts):
         one = g("Gather", sizes, [2], axis=0)
         weight = g("Reshape", g("Gather", flat, index, axis=0), g("Concat", [-1], one, axis=0))
         weight = g("Reshape", weight, g("Concat", g("Shape", index), one, axis=0))
-        share = g("Cast", g("Mul", experts.one(g, rows, e), weight), to=TensorProto.FLOAT)
+        share = g("Cast", g("Mul", experts.one(g, rows, e), weight), to=g.element)
         first = g("Slice", total, [0, 0], [1, LAST], [0, 1])
         share = g("Expand", share, g("Shape", first))
         at = g("Expand", g("Unsqueeze", token, [1]), g("Shape", share))
-        zeros = g("ConstantOfShape", g("Shape", total))
+        zeros = _zeros(g, g("Shape", total))
         total = g("Add", total, g("ScatterElements", zeros, at, share, axis=0))
     return total
 
@@ -212,12 +228,15 @@ def sparse_dynamo(g, x, weights, ids, k, experts):
     """The same with ScatterND (torch.onnx.export with dynamo)."""
     hot = g("Cast", g("Equal", g("Unsqueeze", ids, [-1]), np.arange(experts.experts)), to=I64)
     total = g("Expand", 0.0, g("Shape", x, start=0))
-    for e in range(experts.experts):
+    for e in experts.loop:
         hits = g("Transpose", g("NonZero", g("Gather", hot, e, axis=2)), perm=[1, 0])
         token = g("Squeeze", g("Slice", hits, [0], [1], [1]), [1])
         at = g("Unsqueeze", token, [-1])
-        rows = g("GatherND", x, at)
-        weight = g("Unsqueeze", g("GatherND", weights, hits), [1])
+        rows = g("Transpose", g("Unsqueeze", x, [0]), perm=[1, 0, 2])
+        rows = g("Reshape", g("Transpose", g("GatherND", rows, at), perm=[1, 0, 2]), [-1, experts.width])
+        choice = g("Squeeze", g("Slice", hits, [1], [2], [1]), [1])
+        both = g("Concat", at, g("Unsqueeze", choice, [-1]), axis=-1)
+        weight = g("GatherND", g("Unsqueeze", weights, [2]), both)
         total = g("ScatterND", total, at, g("Mul", experts.one(g, rows, e), weight), reduction="add")
     return total
 
@@ -235,10 +254,10 @@ def grouped(g, x, weights, ids, k, experts):
     position = g("Unsqueeze", order, [-1])
     weight = g("GatherND", g("Reshape", weights, [-1]), position)
     # torch.histc
-    bucket = g("Div", g("Reshape", g("Cast", chosen, to=TensorProto.FLOAT), [-1]), (count - 1) / count if count > 1 else 1.0)
+    bucket = g("Div", g("Reshape", g("Cast", chosen, to=TensorProto.FLOAT), [-1]), np.float32((count - 1) / count if count > 1 else 1))
     bucket = g("Clip", g("Cast", bucket, to=I64), 0, count - 1)
-    ones = g("Expand", 1.0, g("Shape", bucket, start=0))
-    counts = g("ScatterElements", np.zeros(count), bucket, ones, axis=0, reduction="add")
+    ones = g("Expand", np.float32(1), g("Shape", bucket, start=0))
+    counts = g("ScatterElements", np.zeros(count, np.float32), bucket, ones, axis=0, reduction="add")
     ends = g("Cast", g("CumSum", g("Cast", counts, to=TensorProto.INT32), 0), to=I64)
     ends = g("Split", ends, results=count, axis=0, num_outputs=count)
     ends = [g("Squeeze", end, [0]) for end in ([ends] if count == 1 else ends)]
@@ -265,6 +284,7 @@ def grouped(g, x, weights, ids, k, experts):
 EXPERTS = {
     "masked": (dense_masked, True),
     "gated": (dense_gated, True),
+    "stacked": (dense_stacked, True),
     "all": (all_at_once, False),
     "broadcast": (all_broadcast, False),
     "torchscript": (sparse_torchscript, False),
@@ -277,15 +297,19 @@ EXPERTS = {
 def add_layer(g, random, width, inter, count, k, router, form, flat=True, shared=False, **experts):
     """A layer on the input "x" [batch, sequence, width]. Returns its output, of that shape, and its reference for
     rows [T, width]."""
-    layer = Experts(random, width, inter, count, **experts)
-    alone = Experts(random, width, inter, 1, **experts) if shared else None
+    layer = Experts(random, width, inter, count, dtype=g.dtype, **experts)
+    alone = Experts(random, width, inter, 1, dtype=g.dtype, **experts) if shared else None
     gate = 2 * random.standard_normal((count, width)).astype(np.float32)
     write_router, recipe = ROUTERS[router]
     write_experts, batched = EXPERTS[form]
     assert flat or batched, "this form flattens the tokens"
     x = g("Reshape", "x", [-1, width]) if flat else "x"
-    logits = g("Gemm", x, gate, transB=1) if flat else g("MatMul", x, gate.T)
+    half = g.dtype == np.float16  # the router is not
+    scored = g("Cast", x, to=TensorProto.FLOAT) if half else x
+    logits = g("Gemm", scored, gate, transB=1) if flat else g("MatMul", scored, gate.T)
     weights, ids = write_router(g, logits, k)
+    if half:
+        weights = g("Cast", weights, to=g.element)
     y = write_experts(g, x, weights, ids, k, layer)
     if shared:
         y = g("Add", g("Reshape", y, [-1, width]) if flat else y, alone.one(g, x, 0))

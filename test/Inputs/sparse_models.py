@@ -12,9 +12,11 @@ F32, I64 = TensorProto.FLOAT, TensorProto.INT64
 
 
 class Graph:
-    """Builds a graph node by node: g("Add", x, y) returns the name of the sum. Arrays become initializers."""
+    """Builds a graph node by node: g("Add", x, y) returns the name of the sum. Arrays become initializers; Python's
+    floats, and arrays of them, have the type `dtype`."""
 
-    def __init__(self):
+    def __init__(self, dtype=np.float32):
+        self.dtype, self.element = dtype, helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
         self.nodes, self.initializers, self.known = [], [], {}
         self.inputs, self.outputs = [], []
 
@@ -32,7 +34,8 @@ class Graph:
         if isinstance(value, str):
             return value
         array = np.asarray(value)
-        array = array.astype({"f": np.float32, "b": bool}.get(array.dtype.kind, np.int64))
+        if array.dtype not in (np.float32, np.float16):
+            array = array.astype({"f": self.dtype, "b": bool}.get(array.dtype.kind, np.int64))
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self.known:
             self.known[key] = f"val_{len(self.initializers)}"

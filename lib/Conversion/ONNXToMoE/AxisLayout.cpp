@@ -56,9 +56,11 @@ std::optional<AxisLayout> AxisContext::tokenRows(Value value) {
     return std::nullopt;
   if (type.getRank() == 2)
     return AxisLayout{token(), feature};
-  if (type.getDimSize(0) == 1)
-    return AxisLayout{{}, token(), feature};
   SymbolicDim outer = dimOf(value, 0), inner = dimOf(value, 1);
+  if (outer.constant == 1)
+    return AxisLayout{{}, token(), feature};
+  if (inner.constant == 1)
+    return AxisLayout{token(), {}, feature};
   if (batch.isKnown() && !(batch == outer))
     return std::nullopt;
   batch = outer;
@@ -117,7 +119,13 @@ std::string moe::describe(const AxisLayout &layout) {
     if (axis.empty())
       os << '1';
     llvm::interleave(
-        axis, os, [&](const AxisAtom &atom) { os << names[atom.role]; }, " x ");
+        axis, os,
+        [&](const AxisAtom &atom) {
+          os << names[atom.role];
+          if (atom.role == AxisAtom::Hit)
+            os << " of expert " << atom.expert;
+        },
+        " x ");
   });
   os << ']';
   return text;

@@ -78,8 +78,8 @@ struct AxisContext {
   Axis expert() const { return {AxisAtom{AxisAtom::Expert, experts}}; }
   /// The axes of the expert ids.
   AxisLayout chosen() const;
-  /// [tokens, features], [1, tokens, features] or [batch, sequence, features],
-  /// whichever `value` is known to be.
+  /// [tokens, features], the same with a dimension of size 1 somewhere in
+  /// front, or [batch, sequence, features], whichever `value` is known to be.
   std::optional<AxisLayout> tokenRows(Value value);
 
   /// The size of an atom of tokens, unknown for others.

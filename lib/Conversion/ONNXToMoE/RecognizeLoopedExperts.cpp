@@ -63,7 +63,7 @@ struct Meaning {
     Ids,    // the chosen expert
     Weight, // the routing weights `value`, of all choices or at hits
     Mask,   // 1 where expert `expert` (or that of the axis) was chosen, else 0
-    Used,   // whether, or how often, each expert was chosen at all
+    Used,   // which experts were chosen at all; of `expert` parts, if split
     Gate,   // a mask times the routing weights `value`
     Hits,   // indices of hits, one for each element of a coordinate axis
     Shares, // `share`
@@ -105,6 +105,7 @@ private:
   void visitTaken(NodeOp node, const Meaning &source);
   void visitNonZero(NodeOp node, const Meaning &mask);
   void visitPickArithmetic(NodeOp node);
+  void visitConcat(NodeOp node);
   void visitGather(NodeOp node);
   void visitScatterWeights(NodeOp node);
   void visitScatterRows(NodeOp node);
@@ -133,6 +134,7 @@ private:
   bool picks(const Pick &pick, const Axis &axis) const;
   std::optional<AxisLayout> tokenLayout(Value value);
   Value denseTokens(ArrayRef<const Share *> leaves);
+  void unstack(SmallVector<const Share *> &leaves);
 
   Selection &selection;
   RowExprPool &pool;
@@ -237,6 +239,8 @@ void LoopedExperts::visit(NodeOp node) {
       return visitTaken(node, *first);
   if (node.is("Gather") || node.is("GatherND"))
     return visitGather(node);
+  if (node.is("Concat"))
+    return visitConcat(node);
   if (node.is("ReduceSum") && first && first->kind != Meaning::Weight)
     return visitReduceSum(node, *first);
   if (onlyWeights && !anyRows)
@@ -341,6 +345,7 @@ std::optional<int64_t> LoopedExperts::expertOf(Value constant) {
 }
 
 void LoopedExperts::visitOneHot(NodeOp node, const Meaning &ids) {
+  attempt.looksLikeExperts = true;
   auto depth = splatOf(node.input(1));
   if (!depth || *depth < static_cast<double>(selection.experts))
     return reject(node, "expects one class per expert (" +
@@ -374,6 +379,7 @@ void LoopedExperts::visitEqual(NodeOp node) {
     }
     if (meaning->kind != Meaning::Ids || greater)
       break;
+    attempt.looksLikeExperts = true;
     if (auto expert = expertOf(other)) {
       mask.expert = *expert;
       while (static_cast<int64_t>(mask.axes.size()) < rankOf(other))
@@ -506,7 +512,7 @@ void LoopedExperts::visitReduceSum(NodeOp node, Meaning meaning) {
       }
   bool masks = meaning.kind == Meaning::Mask;
   if (masks && any && !choices && !experts)
-    meaning.kind = Meaning::Used;
+    meaning = {Meaning::Used, meaning.axes};
   else if (!any || !(masks || meaning.kind == Meaning::Gate
                          ? choices
                          : experts && meaning.kind == Meaning::Shares))
@@ -587,17 +593,13 @@ void LoopedExperts::visitTaken(NodeOp node, const Meaning &source) {
     define(result, std::move(taken));
   };
   if (source.kind == Meaning::Used) {
-    if (node.is("Split") && !attempt.warning.op)
-      (void)attempt.warning.at(
-          node, "the number of experts that get tokens is fixed to " +
-                    Twine(node.getOutputs().size()) +
-                    ", as it was for the input that the model was traced "
-                    "with: results are wrong, or the run stops, whenever "
-                    "tokens reach another number of experts. Export with "
-                    "experts that do not depend on the input, for example "
-                    "experts_implementation=\"batched_mm\"");
-    return reject(node, "expects experts that do not depend on which of them "
-                        "get tokens");
+    // Parts of the list of experts that get tokens, as many as were traced.
+    Meaning used = source;
+    if (node.is("Split"))
+      used.expert = node.getOutputs().size();
+    for (Value result : node.getOutputs())
+      define(result, used);
+    return;
   }
   if (source.kind != Meaning::Mask && source.kind != Meaning::Gate &&
       source.kind != Meaning::Hits)
@@ -687,6 +689,27 @@ void LoopedExperts::visitPickArithmetic(NodeOp node) {
   define(node.output(0), std::move(result));
 }
 
+/// Coordinates put together to index several dimensions.
+void LoopedExperts::visitConcat(NodeOp node) {
+  Meaning result{Meaning::Hits};
+  for (Value operand : node.getInputs()) {
+    const Meaning *pick = meaningOf(operand, Meaning::Hits);
+    auto axis = pick ? normalizeAxis(node.getI64("axis", 0), pick->axes.size())
+                     : std::nullopt;
+    if (!axis || *axis + 1 != static_cast<int64_t>(pick->axes.size()) ||
+        !pick->axes.back().empty() || pick->picks.size() != 1 ||
+        (!result.axes.empty() && result.axes != pick->axes))
+      return reject(node, "expects indices of the same tokens");
+    result.axes = pick->axes;
+    result.expert = pick->expert;
+    result.picks.push_back(pick->picks[0]);
+  }
+  if (result.picks.size() > 1)
+    result.axes.back() = {
+        {AxisAtom::Coordinate, static_cast<int64_t>(result.picks.size())}};
+  define(node.output(0), std::move(result));
+}
+
 /// Whether the index runs along `axis`. With one choice per token its index is
 /// always 0.
 bool LoopedExperts::picks(const Pick &pick, const Axis &axis) const {
@@ -702,23 +725,31 @@ bool LoopedExperts::picks(const Pick &pick, const Axis &axis) const {
          choice == 1;
 }
 
-/// The axes of tokens, perhaps with dimensions of size 1 around them.
+/// The axes of tokens, perhaps moved about for each expert: the nearest matrix
+/// of tokens counts, or else the nearest tensor of them.
 std::optional<AxisLayout> LoopedExperts::tokenLayout(Value value) {
   constexpr unsigned kMaxMoves = 4;
   SmallVector<NodeOp> moves;
-  Value source = value;
   std::optional<AxisLayout> axes;
-  while (!(axes = context.tokenRows(source))) {
-    NodeOp node = definingNode(source);
-    if (!node || !(node.is("Unsqueeze") || node.is("Reshape")) ||
-        moves.size() == kMaxMoves)
-      return std::nullopt;
+  Value source;
+  size_t count = 0;
+  for (Value at = value; at && moves.size() <= kMaxMoves;) {
+    if (rankOf(at) == 2 || !source)
+      if (auto found = context.tokenRows(at)) {
+        axes = found;
+        source = at;
+        count = moves.size();
+      }
+    NodeOp node = definingNode(at);
+    if ((source && rankOf(source) == 2) || !node || !movesAxes(node) ||
+        node.is("Cast"))
+      break;
     moves.push_back(node);
-    source = node.input(0);
+    at = node.input(0);
   }
-  if (tokens && tokens != source)
+  if (!source || (tokens && tokens != source))
     return std::nullopt;
-  for (NodeOp node : llvm::reverse(moves)) {
+  for (NodeOp node : llvm::reverse(ArrayRef(moves).take_front(count))) {
     auto moved = moveAxes(node, *axes, context, attempt.rejection);
     if (failed(moved))
       return std::nullopt;
@@ -730,6 +761,19 @@ std::optional<AxisLayout> LoopedExperts::tokenLayout(Value value) {
 
 /// Rows or weights at hits.
 void LoopedExperts::visitGather(NodeOp node) {
+  if (const Meaning *used = meaningOf(node.input(1), Meaning::Used)) {
+    if (used->expert >= 0)
+      (void)attempt.warning.at(
+          node, "the number of experts that get tokens is fixed to " +
+                    Twine(used->expert) +
+                    ", as it was for the input that the model was traced "
+                    "with: results are wrong, or the run stops, whenever "
+                    "tokens reach another number of experts. Export with "
+                    "experts that do not depend on the input, for example "
+                    "experts_implementation=\"batched_mm\"");
+    return reject(node, "expects experts that do not depend on which of them "
+                        "get tokens");
+  }
   const Meaning *pick = meaningOf(node.input(1), Meaning::Hits);
   if (!pick)
     return reject(node, "expects indices of the tokens of one expert");
@@ -926,8 +970,31 @@ Value LoopedExperts::denseTokens(ArrayRef<const Share *> leaves) {
   return at;
 }
 
+/// Single experts that were put into one tensor only to be weighted and summed.
+void LoopedExperts::unstack(SmallVector<const Share *> &leaves) {
+  if (leaves.size() != 1 || leaves[0]->expert >= 0)
+    return;
+  Share share = *leaves[0];
+  NodeOp concat = definingNode(share.rows, "Concat");
+  auto axis = concat
+                  ? normalizeAxis(concat.getI64("axis", 0), rankOf(share.rows))
+                  : std::nullopt;
+  if (!axis || rankOf(share.rows) != static_cast<int64_t>(share.axes.size()) ||
+      !isAxis(share.axes[*axis], AxisAtom::Expert) ||
+      static_cast<int64_t>(concat.getInputs().size()) != selection.experts)
+    return;
+  leaves.clear();
+  share.axes[*axis].clear();
+  for (auto [e, part] : llvm::enumerate(concat.getInputs())) {
+    share.expert = e;
+    share.rows = part;
+    leaves.push_back(add(share));
+  }
+}
+
 void LoopedExperts::finish(Value root, const Meaning &sum) {
   SmallVector<const Share *> leaves = leavesOf(sum.share);
+  unstack(leaves);
   SmallVector<const Share *> ordered(selection.experts, nullptr);
   bool stacked = leaves[0]->expert < 0;
   for (const Share *leaf : leaves) {

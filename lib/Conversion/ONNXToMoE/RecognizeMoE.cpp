@@ -149,21 +149,28 @@ static Value divideTokens(OpBuilder &b, Location loc, Value rows,
                           const ExpertsMatch &match) {
   SmallVector<OpFoldResult> sizes;
   auto given = cast<RankedTensorType>(match.tokens.getType());
-  if (given.getRank() == 3 && given.getDimSize(0) != 1) {
+  if (match.batch == dimOf(match.tokens, 0) && given.getRank() == 3) {
     sizes = {tensor::getMixedSize(b, loc, match.tokens, 0),
              tensor::getMixedSize(b, loc, match.tokens, 1)};
   } else {
-    OpFoldResult batch =
-        match.batch.constant
-            ? OpFoldResult(b.getIndexAttr(*match.batch.constant))
-            : tensor::getMixedSize(b, loc, match.batch.value, match.batch.dim);
-    // No batch: no tokens either, and the other dimension is 0 as well.
-    Value one = arith::ConstantIndexOp::create(b, loc, 1);
-    Value divisor = arith::MaxUIOp::create(
-        b, loc, getValueOrCreateConstantIndexOp(b, loc, batch), one);
-    Value tokens = tensor::DimOp::create(b, loc, rows, 0);
-    sizes = {batch,
-             arith::DivUIOp::create(b, loc, tokens, divisor).getResult()};
+    const SymbolicDim &batch = match.batch;
+    sizes.push_back(batch.constant
+                        ? OpFoldResult(b.getIndexAttr(*batch.constant))
+                        : tensor::getMixedSize(b, loc, batch.value, batch.dim));
+    // Where the tokens are a product, its other factor: it may be anything if
+    // there is no batch.
+    SymbolicDim all = rowsOf(match.tokens);
+    if (all.otherValue && batch == SymbolicDim::of(all.value, all.dim)) {
+      sizes.push_back(
+          tensor::getMixedSize(b, loc, all.otherValue, all.otherDim));
+    } else {
+      Value one = arith::ConstantIndexOp::create(b, loc, 1);
+      Value divisor = arith::MaxUIOp::create(
+          b, loc, getValueOrCreateConstantIndexOp(b, loc, sizes[0]), one);
+      Value tokens = tensor::DimOp::create(b, loc, rows, 0);
+      sizes.push_back(
+          arith::DivUIOp::create(b, loc, tokens, divisor).getResult());
+    }
   }
   auto type = cast<RankedTensorType>(rows.getType());
   int64_t width = type.getDimSize(1);
