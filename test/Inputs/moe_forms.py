@@ -5,6 +5,7 @@ import numpy as np
 from onnx import TensorProto, numpy_helper
 
 import moe_reference as ref
+import sparse_routers
 
 BOOL, I64 = TensorProto.BOOL, TensorProto.INT64
 LAST = 2**63 - 1
@@ -42,6 +43,15 @@ ROUTERS = {
     "sigmoid": (sigmoid_scaled, {"score": "sigmoid", "renormalize": True, "epsilon": 0.125, "scale": 2.5}),
     "selected": (select_then_score, {"after": True}),
 }
+
+
+# Those of sparse_routers come with their reference. For 8 experts and tokens in one dimension.
+LIMITED_ROUTERS = {
+    "groups": lambda g, logits, k: sparse_routers.group_limited(
+        g, logits, 8, k, groups=4, kept=2, bias=np.linspace(-0.3, 0.3, 8, dtype=np.float32), epsilon=1e-20, scale=2.5),
+    "biased": lambda g, logits, k: sparse_routers.biased(g, logits, 8, k, np.linspace(0.3, -0.3, 8, dtype=np.float32)),
+    "mixer": sparse_routers.sparse_mixer,
+}  # fmt: skip
 
 
 # ---- Experts: tokens [.., H], weights, ids -> [.., H] ------------------------------
@@ -300,14 +310,15 @@ def add_layer(g, random, width, inter, count, k, router, form, flat=True, shared
     layer = Experts(random, width, inter, count, dtype=g.dtype, **experts)
     alone = Experts(random, width, inter, 1, dtype=g.dtype, **experts) if shared else None
     gate = 2 * random.standard_normal((count, width)).astype(np.float32)
-    write_router, recipe = ROUTERS[router]
+    write_router, recipe = ROUTERS[router] if router in ROUTERS else (LIMITED_ROUTERS[router], {})
     write_experts, batched = EXPERTS[form]
     assert flat or batched, "this form flattens the tokens"
     x = g("Reshape", "x", [-1, width]) if flat else "x"
     half = g.dtype == np.float16  # the router is not
     scored = g("Cast", x, to=TensorProto.FLOAT) if half else x
     logits = g("Gemm", scored, gate, transB=1) if flat else g("MatMul", scored, gate.T)
-    weights, ids = write_router(g, logits, k)
+    weights, ids, *own = write_router(g, logits, k)
+    route = own[0] if own else lambda logits: ref.route(logits, k, **recipe)
     if half:
         weights = g("Cast", weights, to=g.element)
     y = write_experts(g, x, weights, ids, k, layer)
@@ -316,7 +327,7 @@ def add_layer(g, random, width, inter, count, k, router, form, flat=True, shared
     y = g("Reshape", y, g("Shape", "x"), allowzero=1)
 
     def reference(rows):
-        weights, experts = ref.route(rows @ ref.f64(gate).T, k, **recipe)
+        weights, experts = route(rows @ ref.f64(gate).T)
         out = ref.combine(rows, weights, experts, layer.reference)
         return out + np.array([alone.reference(0, row) for row in rows]).reshape(out.shape) if shared else out
 

@@ -42,6 +42,11 @@ def check(name, layers, sizes=(19, 13, 5), dtype=np.float32, tolerance=1e-5):
 # CHECK-COUNT-8: {{^[a-z]+: 4 of 4 layers recognised, 24 outputs}}
 for form in forms.EXPERTS:
     check(form, [dict(router=router, form=form, k=k) for k, router in zip((2, 3, 2, 1), forms.ROUTERS)])
+# CHECK: groups: 8 of 8 layers recognised, 48 outputs
+# CHECK: biased: 8 of 8 layers recognised, 48 outputs
+# CHECK: mixer: 8 of 8 layers recognised, 48 outputs
+for router in forms.LIMITED_ROUTERS:
+    check(router, [dict(router=router, form=form, k=2) for form in forms.EXPERTS], (19, 13, 8))
 
 LAYOUTS = [
     dict(parts="halves", layout="gemm", bias=True), dict(parts="interleaved", layout="transpose", activation="gelu"),
