@@ -144,6 +144,26 @@ blockOf(Selection &selection, const ExpertsMatch &match, Rejection &rejection) {
   return block;
 }
 
+/// The size that `dim` stands for.
+static OpFoldResult sizeOf(OpBuilder &b, Location loc, const SymbolicDim &dim) {
+  if (dim.constant)
+    return b.getIndexAttr(*dim.constant);
+  Value size;
+  auto multiply = [&](Value value, int64_t at) {
+    bool leading = at == SymbolicDim::kLeading;
+    int64_t end = leading ? rankOf(value) - 1 : at + 1;
+    for (int64_t i = leading ? 0 : at; i < end; ++i) {
+      Value factor = tensor::DimOp::create(b, loc, value, i);
+      size = size ? arith::MulIOp::create(b, loc, size, factor).getResult()
+                  : factor;
+    }
+  };
+  multiply(dim.value, dim.dim);
+  if (dim.otherValue)
+    multiply(dim.otherValue, dim.otherDim);
+  return size;
+}
+
 /// [T, N] as [batch, sequence, N].
 static Value divideTokens(OpBuilder &b, Location loc, Value rows,
                           const ExpertsMatch &match) {
@@ -153,16 +173,13 @@ static Value divideTokens(OpBuilder &b, Location loc, Value rows,
     sizes = {tensor::getMixedSize(b, loc, match.tokens, 0),
              tensor::getMixedSize(b, loc, match.tokens, 1)};
   } else {
-    const SymbolicDim &batch = match.batch;
-    sizes.push_back(batch.constant
-                        ? OpFoldResult(b.getIndexAttr(*batch.constant))
-                        : tensor::getMixedSize(b, loc, batch.value, batch.dim));
+    sizes.push_back(sizeOf(b, loc, match.batch));
     // Where the tokens are a product, its other factor: it may be anything if
     // there is no batch.
     SymbolicDim all = rowsOf(match.tokens);
-    if (all.otherValue && batch == SymbolicDim::of(all.value, all.dim)) {
+    if (all.otherValue && match.batch == SymbolicDim::of(all.value, all.dim)) {
       sizes.push_back(
-          tensor::getMixedSize(b, loc, all.otherValue, all.otherDim));
+          sizeOf(b, loc, SymbolicDim::of(all.otherValue, all.otherDim)));
     } else {
       Value one = arith::ConstantIndexOp::create(b, loc, 1);
       Value divisor = arith::MaxUIOp::create(

@@ -165,3 +165,50 @@ func.func @all(%in: tensor<?x?x3xf32>, %probe: tensor<3x2xf32>, %w: tensor<2x3x3
   %y = onnx.node "ReduceSum"(%shares, %zero) {keepdims = 0 : i64} opset 20 : (tensor<2x?x?x3xf32>, tensor<1xi64>) -> tensor<?x?x3xf32>
   return %y : tensor<?x?x3xf32>
 }
+
+// -----
+
+// The first of the two is a product itself.
+
+// CHECK-LABEL: func @four(
+// CHECK-SAME: %[[X:.+]]: tensor<?x?x?x3xf32>
+// CHECK: %[[Y:.+]] = moe.combine
+// CHECK: %[[D0:.+]] = tensor.dim %[[X]]
+// CHECK: %[[D1:.+]] = tensor.dim %[[X]]
+// CHECK: %[[B:.+]] = arith.muli %[[D0]], %[[D1]] : index
+// CHECK: tensor.expand_shape %[[Y]] {{\[\[}}0, 1], [2]] output_shape [%[[B]], %{{.+}}, 3]
+func.func @four(%four: tensor<?x?x?x3xf32>, %probe: tensor<3x2xf32>, %w: tensor<2x3x3xf32>) -> tensor<?x?x3xf32> {
+  %k = onnx.constant dense<1> : tensor<1xi64>
+  %minus = onnx.constant dense<-1> : tensor<1xi64>
+  %zero = onnx.constant dense<0> : tensor<1xi64>
+  %two = onnx.constant dense<2> : tensor<1xi64>
+  %three = onnx.constant dense<3> : tensor<1xi64>
+  %flat = onnx.constant dense<[-1, 3]> : tensor<2xi64>
+  %copies = onnx.constant dense<[2, 1]> : tensor<2xi64>
+  %perExpert = onnx.constant dense<[2, -1, 3]> : tensor<3xi64>
+  %outer = onnx.node "Shape"(%four) {start = 0 : i64, end = 1 : i64} opset 20 : (tensor<?x?x?x3xf32>) -> tensor<1xi64>
+  %inner = onnx.node "Shape"(%four) {start = 1 : i64, end = 2 : i64} opset 20 : (tensor<?x?x?x3xf32>) -> tensor<1xi64>
+  %both = onnx.node "Mul"(%outer, %inner) opset 20 : (tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %to3 = onnx.node "Concat"(%both, %minus, %three) {axis = 0 : i64} opset 20 : (tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<3xi64>
+  %in = onnx.node "Reshape"(%four, %to3) opset 20 : (tensor<?x?x?x3xf32>, tensor<3xi64>) -> tensor<?x?x3xf32>
+  %x = onnx.node "Reshape"(%in, %flat) opset 20 : (tensor<?x?x3xf32>, tensor<2xi64>) -> tensor<?x3xf32>
+  %logits = onnx.node "MatMul"(%x, %probe) opset 20 : (tensor<?x3xf32>, tensor<3x2xf32>) -> tensor<?x2xf32>
+  %top:2 = onnx.node "TopK"(%logits, %k) {axis = -1 : i64} opset 20 : (tensor<?x2xf32>, tensor<1xi64>) -> (tensor<?x1xf32>, tensor<?x1xi64>)
+  %weights = onnx.node "Softmax"(%top#0) {axis = -1 : i64} opset 20 : (tensor<?x1xf32>) -> tensor<?x1xf32>
+  %shape = onnx.node "Shape"(%logits) opset 20 : (tensor<?x2xf32>) -> tensor<2xi64>
+  %init = onnx.node "ConstantOfShape"(%shape) opset 20 : (tensor<2xi64>) -> tensor<?x2xf32>
+  %gates = onnx.node "ScatterElements"(%init, %top#1, %weights) {axis = 1 : i64} opset 20 : (tensor<?x2xf32>, tensor<?x1xi64>, tensor<?x1xf32>) -> tensor<?x2xf32>
+  %tiled = onnx.node "Tile"(%x, %copies) opset 20 : (tensor<?x3xf32>, tensor<2xi64>) -> tensor<?x3xf32>
+  %rows = onnx.node "Reshape"(%tiled, %perExpert) opset 20 : (tensor<?x3xf32>, tensor<3xi64>) -> tensor<2x?x3xf32>
+  %o = onnx.node "MatMul"(%rows, %w) opset 20 : (tensor<2x?x3xf32>, tensor<2x3x3xf32>) -> tensor<2x?x3xf32>
+  %batch = onnx.node "Shape"(%in) {start = 0 : i64, end = 1 : i64} opset 20 : (tensor<?x?x3xf32>) -> tensor<1xi64>
+  %divided = onnx.node "Concat"(%two, %batch, %minus, %three) {axis = 0 : i64} opset 20 : (tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<4xi64>
+  %od = onnx.node "Reshape"(%o, %divided) opset 20 : (tensor<2x?x3xf32>, tensor<4xi64>) -> tensor<2x?x?x3xf32>
+  %gt = onnx.node "Transpose"(%gates) opset 20 : (tensor<?x2xf32>) -> tensor<2x?xf32>
+  %dividedGates = onnx.node "Concat"(%two, %batch, %minus) {axis = 0 : i64} opset 20 : (tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<3xi64>
+  %gd = onnx.node "Reshape"(%gt, %dividedGates) opset 20 : (tensor<2x?xf32>, tensor<3xi64>) -> tensor<2x?x?xf32>
+  %gu = onnx.node "Unsqueeze"(%gd, %minus) opset 20 : (tensor<2x?x?xf32>, tensor<1xi64>) -> tensor<2x?x?x1xf32>
+  %shares = onnx.node "Mul"(%od, %gu) opset 20 : (tensor<2x?x?x3xf32>, tensor<2x?x?x1xf32>) -> tensor<2x?x?x3xf32>
+  %y = onnx.node "ReduceSum"(%shares, %zero) {keepdims = 0 : i64} opset 20 : (tensor<2x?x?x3xf32>, tensor<1xi64>) -> tensor<?x?x3xf32>
+  return %y : tensor<?x?x3xf32>
+}
