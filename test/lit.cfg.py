@@ -39,7 +39,7 @@ for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
 # FileCheck, not and count come from LLVM, by path: `not` must never be a stray.
 tools = {
     name: config.moe_tools_dir
-    for name in ("moe-opt", "moe-translate", "moe-compile", "moe-run", "moe-lsp-server")
+    for name in ("moe-opt", "moe-translate", "moe-compile", "moe-run", "moe-sim", "moe-lsp-server")
 }
 tools.update(
     {name: config.llvm_tools_dir for name in ("FileCheck", "not", "count", "split-file", "llvm-objdump", "llvm-readelf", "llvm-nm")}
