@@ -299,6 +299,8 @@ static const OpTable &getOps() {
     addBarrierOps(ops);
     addCopyOps(ops);
     addMatrixOps(ops);
+    addMBarrierOps(ops);
+    addWgmmaOps(ops);
     return ops;
   }();
   return table;

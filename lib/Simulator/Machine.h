@@ -141,12 +141,10 @@ public:
   std::array<uint32_t, 32> bulkCommitted{};
   uint32_t wgmmaCommitted = 0;
   std::array<uint32_t, 32> clusterPhase{};
-  /// wgmma: registers in flight with their group, and the time of the last
-  /// wgmma.fence and of each register's last write.
-  std::vector<std::pair<uint32_t, uint32_t>> wgmmaRegisters;
-  std::vector<uint32_t> registerTimes;
+  /// wgmma, per register: 1 + the group that it is in flight in, and the time
+  /// of its last write by another instruction.
+  std::vector<uint32_t> registersInFlight, registerTimes;
   uint32_t wgmmaFenceTime = 0;
-  bool wgmmaFenced = false;
 
 private:
   bool pick();

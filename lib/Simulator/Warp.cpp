@@ -34,8 +34,10 @@ Warp::Warp(Block &block, uint32_t index, uint32_t threads)
   defined.resize(program.function.registers.size());
   local.resize(program.function.localBytes * 32, 0xcd);
   localWritten.resize(program.function.localBytes * 32);
-  if (program.usesWgmma)
+  if (program.usesWgmma) {
+    registersInFlight.resize(program.function.registers.size());
     registerTimes.resize(program.function.registers.size());
+  }
   Group all;
   all.mask = alive;
   groups.push_back(all);
@@ -66,13 +68,9 @@ const uint64_t *Warp::read(const Inst &inst, const Src &src, Mask mask,
   if (Mask undefined = mask & ~defined[src.id]; undefined && !allowUndefined)
     grid.find(Kind::Uninitialized, *this, inst, __builtin_ctz(undefined),
               "reads a register that nothing was written to");
-  for (auto &[id, group] : wgmmaRegisters) {
-    if (id == src.id && !inst.isWgmma) {
-      grid.find(Kind::UnwaitedCopy, *this, inst, __builtin_ctz(mask),
-                "reads an accumulator of a wgmma that was not waited for");
-      break;
-    }
-  }
+  if (!registersInFlight.empty() && registersInFlight[src.id] && !inst.isWgmma)
+    grid.find(Kind::UnwaitedCopy, *this, inst, __builtin_ctz(mask),
+              "reads a register of a wgmma that was not waited for");
   const uint64_t *values = &registers[size_t(src.id) * 32];
   if (!src.negated)
     return values;

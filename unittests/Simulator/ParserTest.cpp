@@ -112,7 +112,7 @@ TEST(Parser, Variables) {
 // PTX is untrusted: whatever is cut out of it or put into it, no crash.
 TEST(Parser, DamagedText) {
   std::mt19937 random(7);
-  for (const char *name : {"basic.ptx", "gemm_mma.ptx", "triton_softmax.ptx"}) {
+  for (const char *name : {"basic.ptx", "gemm_mma.ptx", "gemm_tma.ptx"}) {
     std::ifstream file(std::string(MOE_SIM_INPUTS) + "/" + name);
     std::stringstream stream;
     stream << file.rdbuf();
