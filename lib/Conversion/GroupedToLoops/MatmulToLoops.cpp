@@ -13,6 +13,11 @@
 //     for each register tile of the task: accumulate in scratch
 //   for each row and column: epilogue(accumulators) -> outs
 //
+// Of quantized weights, each block of a panel becomes f32 in scratch before the
+// tiles use it. With so few rows that one tile takes them all, that would cost
+// more than it saves: then the tiles dequantize in registers, and go over all
+// of K at once, so that each panel is one stream from the memory.
+//
 // Tasks are numbered group by group, then by panel block, then by row block, so
 // that consecutive tasks share panels. The rows' copy is one vector load and
 // store per 16 elements against 16 * panel_block multiply-adds; it gathers,
@@ -30,6 +35,7 @@
 #include "moe/Runtime/Context.h"
 
 #include "Kernels.h"
+#include "QuantizedTile.h"
 #include "RegisterTile.h"
 
 using namespace mlir;
@@ -64,12 +70,34 @@ private:
 
   void makeTaskTable();
   void emitTask(LoopBuilder &b, Value task, Value thread);
-  void copyRows(LoopBuilder &b, Value kBegin, Value kCount);
+  void copyRows(LoopBuilder &b, Value scratch, Value base, int64_t stride,
+                Value kBegin, Value kCount);
+  void emitBlocks(LoopBuilder &b);
   void emitTiles(LoopBuilder &b, Value kBegin, Value kCount);
+  void byHeight(LoopBuilder &b, Value rows, int64_t least, int64_t most,
+                llvm::function_ref<void(LoopBuilder &, int64_t)> body);
+  void forPanels(LoopBuilder &b, int64_t side,
+                 llvm::function_ref<void(LoopBuilder &, int64_t, Value)> body);
+  /// Where the task's first panel begins among panels of so many elements.
+  Value firstElement(LoopBuilder &b, int64_t elementsPerPanel) {
+    return b.mul(b.add(b.mul(group, panels), firstPanel), elementsPerPanel);
+  }
+  /// The most panels side by side in a tile.
+  int64_t maxPanels() const;
   void emitTilesOfHeight(LoopBuilder &b, int64_t rows, Value highRows,
                          Value depth, Value first, Value panelBase);
   void callTile(LoopBuilder &b, int64_t rows, int64_t panels, Value row,
                 Value panel, Value depth, Value first, Value panelBase);
+
+  // Quantized weights.
+  void readQuantization();
+  int64_t quantizedPanelsFor(int64_t rows) const;
+  void emitQuantizedTiles(LoopBuilder &b, Value thread);
+  void callQuantizedTile(LoopBuilder &b, int64_t rows, int64_t panels,
+                         Value panel, Value rowsAt);
+  void dequantize(LoopBuilder &b, int64_t panels, Value panel, Value depth,
+                  Value panelBase);
+
   void emitEpilogue(LoopBuilder &b);
   void emitEpilogueVector(LoopBuilder &b, Value row, Value unit, Value column,
                           Value mask);
@@ -81,22 +109,30 @@ private:
 
   // Shapes.
   int64_t experts, columns, depthK, panels, panelDepth, interleave, weights;
+  int64_t panelRow; // elements of one row of a panel
   Type compute, element;
+  std::optional<Quantization> quantization;
+  int64_t scaleElements = 0, zeroElements = 0; // of one panel
 
   // Schedule.
   int64_t tileRows, tilePanels, accumulators, vectorsPerPanel, kBlock,
       panelBlock, rowBlock;
+  int64_t registers;     // vectors that a tile may keep
+  int64_t quantizedRows; // up to here in registers
 
   // Per call.
   Value taskEnd; // memref<(E + 1) x index>: tasks up to and with group e
   Value taskCount, panelBlockNow, columnBlocks, worthwhile;
   Value rowScratch, sumScratch, flatPanels;
+  Value flatScales, flatZeros, weightScratch, wholeRowScratch;
 
   // Per task.
   Value group, firstRow, rowCount, firstPanel, panelCount, rowBase, sumBase;
+  Value weightBase;
 
-  // Per block of k: of the next panel, what each row prefetches.
-  Value aheadPerRow;
+  // Per block of k: of the next panel, what each row prefetches; the row of a
+  // panel where it begins.
+  Value aheadPerRow, kRow;
 };
 
 } // namespace
@@ -114,9 +150,27 @@ void MatmulLowering::readShapes() {
   columns = outType.getDimSize(1);
   depthK = cast<MemRefType>(op.getRows().getType()).getDimSize(1);
   element = panelType.getElementType();
+  panelRow = panelType.getDimSize(3);
   interleave = panelInterleave(element);
   weights = op.getNumWeights();
   compute = computeType(outType.getElementType());
+  if (op.getScales())
+    readQuantization();
+}
+
+void MatmulLowering::readQuantization() {
+  auto elementOf = [](Value panels, int64_t &perPanel) {
+    auto type = cast<MemRefType>(panels.getType());
+    perPanel = type.getDimSize(2) * type.getDimSize(3);
+    return type.getElementType();
+  };
+  int64_t blockSize = static_cast<int64_t>(*op.getBlockSize());
+  quantization = Quantization{static_cast<int64_t>(*op.getBits()),
+                              blockSize < depthK ? blockSize : 0,
+                              elementOf(op.getScales(), scaleElements), Type()};
+  if (Value zeroPoints = op.getZeroPoints())
+    quantization->zeroPoint = elementOf(zeroPoints, zeroElements);
+  interleave = quantization->perWord();
 }
 
 void MatmulLowering::readSchedule() {
@@ -133,10 +187,16 @@ void MatmulLowering::readSchedule() {
     tileRows = std::max<int64_t>(tileRows / 2, 1);
   }
   int64_t wholeK = llvm::alignTo(std::max<int64_t>(depthK, 1), interleave);
-  kBlock = std::min<int64_t>(read("k_block"), wholeK);
+  kBlock = std::max<int64_t>(read("k_block") / interleave, 1) * interleave;
+  kBlock = std::min<int64_t>(kBlock, wholeK);
   panelBlock = std::max<int64_t>(read("panel_block") / weights, 1) * weights;
   panelBlock = std::min(panelBlock, std::max(panels, weights));
   rowBlock = llvm::alignTo(std::max(read("row_block"), tileRows), tileRows);
+  registers = accumulators + vectorsPerPanel * tilePanels - 1;
+  quantizedRows = 1;
+  while (quantization && quantizedRows < tileRows &&
+         quantizedPanelsFor(quantizedRows + 1) > 0)
+    ++quantizedRows;
 }
 
 int64_t MatmulLowering::panelsFor(int64_t rows) const {
@@ -145,6 +205,25 @@ int64_t MatmulLowering::panelsFor(int64_t rows) const {
   int64_t fit = std::max<int64_t>(accumulators / (rows * vectorsPerPanel), 1);
   fit = llvm::bit_floor<uint64_t>(std::min<int64_t>(fit, 4));
   return std::min<int64_t>(fit, llvm::bit_floor<uint64_t>(panels));
+}
+
+int64_t MatmulLowering::maxPanels() const {
+  int64_t most = 1;
+  for (int64_t rows = 1; rows <= tileRows; ++rows)
+    most = std::max(most, panelsFor(rows));
+  return most;
+}
+
+/// The same for tiles that dequantize: besides the accumulators they keep the
+/// words, scales and zero points of each panel, and what several panels are
+/// multiplied with. 0 when not even one panel fits.
+int64_t MatmulLowering::quantizedPanelsFor(int64_t rows) const {
+  int64_t perPanel =
+      (rows + (quantization->zeroPoint ? 3 : 2)) * vectorsPerPanel;
+  for (int64_t side = 4; side > 1; side /= 2)
+    if (side <= panels && side * perPanel + rows <= registers)
+      return side;
+  return perPanel <= registers;
 }
 
 //===----------------------------------------------------------------------===//
@@ -219,17 +298,28 @@ LogicalResult MatmulLowering::run() {
   makeTaskTable();
   rowScratch = allocateScratch(rowBlock * kBlock);
   sumScratch = allocateScratch(rowBlock * panelBlock * kPanelColumns);
-  auto panelType = cast<MemRefType>(op.getPanels().getType());
-  Value flat = memref::CollapseShapeOp::create(
-      b, op.getPanels(), SmallVector<ReassociationIndices>{{0, 1, 2, 3}});
-  flatPanels = memref::CastOp::create(
-      b, MemRefType::get({ShapedType::kDynamic}, panelType.getElementType()),
-      flat);
+  SmallVector<Value> scratches{taskEnd, rowScratch, sumScratch};
+  auto flatten = [&](Value panels) -> Value {
+    Value flat = memref::CollapseShapeOp::create(
+        b, panels, SmallVector<ReassociationIndices>{{0, 1, 2, 3}});
+    Type element = cast<MemRefType>(panels.getType()).getElementType();
+    return memref::CastOp::create(
+        b, MemRefType::get({ShapedType::kDynamic}, element), flat);
+  };
+  flatPanels = flatten(op.getPanels());
+  if (quantization) {
+    flatScales = flatten(op.getScales());
+    if (op.getZeroPoints())
+      flatZeros = flatten(op.getZeroPoints());
+    weightScratch = allocateScratch(maxPanels() * kBlock * kPanelColumns);
+    wholeRowScratch = allocateScratch(quantizedRows * panelDepth * interleave);
+    scratches.append({weightScratch, wholeRowScratch});
+  }
   b.parallelLoop(context, taskCount, worthwhile,
                  [&](LoopBuilder &b, Value task, Value thread) {
                    emitTask(b, task, thread);
                  });
-  for (Value scratch : {taskEnd, rowScratch, sumScratch})
+  for (Value scratch : scratches)
     memref::DeallocOp::create(b, scratch);
   return success();
 }
@@ -267,39 +357,50 @@ void MatmulLowering::emitTask(LoopBuilder &b, Value task, Value thread) {
   rowBase = b.mul(thread, rowBlock * kBlock);
   sumBase = b.mul(thread, rowBlock * panelBlock * kPanelColumns);
 
-  if (depthK <= kBlock) {
-    emitTiles(b, b.index(0), b.index(depthK));
+  if (quantization) {
+    weightBase = b.mul(thread, maxPanels() * kBlock * kPanelColumns);
+    b.ifElse(
+        b.cmp(arith::CmpIPredicate::ule, rowCount, b.index(quantizedRows)),
+        [&](LoopBuilder &b) { emitQuantizedTiles(b, thread); },
+        [&](LoopBuilder &b) { emitBlocks(b); });
   } else {
-    b.loop(b.index(0), b.index(depthK), kBlock, [&](LoopBuilder &b, Value k) {
-      emitTiles(b, k, b.min(b.index(kBlock), b.sub(b.index(depthK), k)));
-    });
+    emitBlocks(b);
   }
   emitEpilogue(b);
 }
 
+void MatmulLowering::emitBlocks(LoopBuilder &b) {
+  if (depthK <= kBlock)
+    return emitTiles(b, b.index(0), b.index(depthK));
+  b.loop(b.index(0), b.index(depthK), kBlock, [&](LoopBuilder &b, Value k) {
+    emitTiles(b, k, b.min(b.index(kBlock), b.sub(b.index(depthK), k)));
+  });
+}
+
 /// rows[token, kBegin ...] -> scratch, one scratch row per row of the task.
-void MatmulLowering::copyRows(LoopBuilder &b, Value kBegin, Value kCount) {
+void MatmulLowering::copyRows(LoopBuilder &b, Value scratch, Value base,
+                              int64_t stride, Value kBegin, Value kCount) {
   Type stored = cast<MemRefType>(op.getRows().getType()).getElementType();
   b.loop(rowCount, [&](LoopBuilder &b, Value r) {
     Value source = b.add(firstRow, r);
     if (Value token = op.getRowToken())
       source = b.toIndex(b.load(token, source));
-    Value target = b.add(rowBase, b.mul(r, kBlock));
-    bool whole = depthK % kPanelColumns == 0 && kBlock % kPanelColumns == 0;
+    Value target = b.add(base, b.mul(r, stride));
+    bool whole = depthK % kPanelColumns == 0 && stride % kPanelColumns == 0;
     Value vectorEnd =
         whole ? kCount : b.mul(b.div(kCount, kPanelColumns), kPanelColumns);
     b.loop(b.index(0), vectorEnd, kPanelColumns, [&](LoopBuilder &b, Value k) {
       Value row = vector::LoadOp::create(
           b, VectorType::get({kPanelColumns}, stored), op.getRows(),
           ValueRange{source, b.add(kBegin, k)});
-      vector::StoreOp::create(b, convertTo(b, row, compute), rowScratch,
+      vector::StoreOp::create(b, convertTo(b, row, compute), scratch,
                               ValueRange{b.add(target, k)});
     });
     if (whole)
       return;
     b.loop(vectorEnd, kCount, 1, [&](LoopBuilder &b, Value k) {
       Value value = b.load(op.getRows(), {source, b.add(kBegin, k)});
-      b.store(convertTo(b, value, compute), rowScratch, b.add(target, k));
+      b.store(convertTo(b, value, compute), scratch, b.add(target, k));
     });
     if (depthK % interleave == 0)
       return;
@@ -308,23 +409,23 @@ void MatmulLowering::copyRows(LoopBuilder &b, Value kBegin, Value kCount) {
     Value padded = b.mul(b.ceilDiv(kCount, interleave), interleave);
     b.loop(kCount, padded, 1, [&](LoopBuilder &b, Value k) {
       Value zero = b.constant(cast<TypedAttr>(b.getZeroAttr(compute)));
-      b.store(zero, rowScratch, b.add(target, k));
+      b.store(zero, scratch, b.add(target, k));
     });
   });
 }
 
 void MatmulLowering::emitTiles(LoopBuilder &b, Value kBegin, Value kCount) {
-  copyRows(b, kBegin, kCount);
+  copyRows(b, rowScratch, rowBase, kBlock, kBegin, kCount);
   Value depth = b.ceilDiv(kCount, interleave);
   Value first = b.cmp(arith::CmpIPredicate::eq, kBegin, b.index(0));
   // Element of this block's first k in panel `firstPanel` of the group.
-  Value panel = b.add(b.mul(group, panels), firstPanel);
-  Value panelRow = b.add(b.mul(panel, panelDepth), b.div(kBegin, interleave));
-  Value panelBase = b.mul(panelRow, kPanelColumns * interleave);
+  kRow = b.div(kBegin, interleave);
+  Value panelBase =
+      b.add(firstElement(b, panelDepth * panelRow), b.mul(kRow, panelRow));
 
   // While the rows use a panel, each prefetches its share of the next one: the
   // memory then works all the time, not in bursts that the first row waits for.
-  aheadPerRow = b.ceilDiv(b.mul(depth, kPanelColumns * interleave), rowCount);
+  aheadPerRow = b.ceilDiv(b.mul(depth, panelRow), rowCount);
 
   // The rows split into equally high tiles, `high` rows or one less: 8 rows are
   // 4 + 4, never 6 + 2, whose short tile would leave multipliers idle.
@@ -332,20 +433,45 @@ void MatmulLowering::emitTiles(LoopBuilder &b, Value kBegin, Value kCount) {
   Value high = b.ceilDiv(rowCount, tiles);
   Value highRows =
       b.mul(b.sub(rowCount, b.mul(tiles, b.sub(high, b.index(1)))), high);
-  SmallVector<int64_t> heights;
-  for (int64_t rows = 1; rows <= tileRows; ++rows)
-    heights.push_back(rows);
+  // Fewer rows of quantized weights have a tile of their own; of two tiles the
+  // higher one is more than half as high as the highest.
+  int64_t least = quantization ? std::min(quantizedRows, tileRows / 2) + 1 : 1;
+  byHeight(b, high, least, tileRows, [&](LoopBuilder &b, int64_t rows) {
+    emitTilesOfHeight(b, rows, highRows, depth, first, panelBase);
+  });
+}
+
+/// `body` for the value of `rows`, from `least` to `most`.
+void MatmulLowering::byHeight(
+    LoopBuilder &b, Value rows, int64_t least, int64_t most,
+    llvm::function_ref<void(LoopBuilder &, int64_t)> body) {
+  auto heights = llvm::to_vector(llvm::seq_inclusive<int64_t>(least, most));
   auto branch =
-      scf::IndexSwitchOp::create(b, TypeRange(), high, heights, heights.size());
+      scf::IndexSwitchOp::create(b, TypeRange(), rows, heights, heights.size());
   OpBuilder::InsertionGuard guard(b);
   b.createBlock(&branch.getDefaultRegion());
   scf::YieldOp::create(b);
-  for (auto [rows, region] :
+  for (auto [height, region] :
        llvm::zip_equal(heights, branch.getCaseRegions())) {
     b.createBlock(&region);
-    emitTilesOfHeight(b, rows, highRows, depth, first, panelBase);
+    body(b, height);
     scf::YieldOp::create(b);
   }
+}
+
+/// `body` for every `side` panels of the task, then for each of the rest.
+void MatmulLowering::forPanels(
+    LoopBuilder &b, int64_t side,
+    llvm::function_ref<void(LoopBuilder &, int64_t, Value)> body) {
+  auto loop = [&](Value begin, Value end, int64_t step) {
+    b.loop(begin, end, step,
+           [&](LoopBuilder &b, Value panel) { body(b, step, panel); });
+  };
+  if (side == 1)
+    return loop(b.index(0), panelCount, 1);
+  Value sideEnd = b.mul(b.div(panelCount, side), side);
+  loop(b.index(0), sideEnd, side);
+  loop(sideEnd, panelCount, 1);
 }
 
 /// Tiles of `rows` rows up to `highRows`, of one row less from there on, for
@@ -354,48 +480,118 @@ void MatmulLowering::emitTiles(LoopBuilder &b, Value kBegin, Value kCount) {
 void MatmulLowering::emitTilesOfHeight(LoopBuilder &b, int64_t rows,
                                        Value highRows, Value depth, Value first,
                                        Value panelBase) {
-  int64_t side = panelsFor(rows);
   // Two tiles are at least half as high as the highest.
   bool hasLower = rows > 1 && 2 * rows > tileRows;
-  auto panelLoop = [&](Value begin, Value end, int64_t step) {
-    b.loop(begin, end, step, [&](LoopBuilder &b, Value panel) {
-      b.loop(b.index(0), highRows, rows, [&](LoopBuilder &b, Value row) {
-        callTile(b, rows, step, row, panel, depth, first, panelBase);
-      });
-      if (!hasLower)
-        return;
-      b.loop(highRows, rowCount, rows - 1, [&](LoopBuilder &b, Value row) {
-        callTile(b, rows - 1, step, row, panel, depth, first, panelBase);
-      });
+  forPanels(b, panelsFor(rows), [&](LoopBuilder &b, int64_t side, Value panel) {
+    if (quantization)
+      dequantize(b, side, panel, depth, panelBase);
+    b.loop(b.index(0), highRows, rows, [&](LoopBuilder &b, Value row) {
+      callTile(b, rows, side, row, panel, depth, first, panelBase);
     });
-  };
-  if (side == 1)
-    return panelLoop(b.index(0), panelCount, 1);
-  Value sideEnd = b.mul(b.div(panelCount, side), side);
-  panelLoop(b.index(0), sideEnd, side);
-  panelLoop(sideEnd, panelCount, 1);
+    if (!hasLower)
+      return;
+    b.loop(highRows, rowCount, rows - 1, [&](LoopBuilder &b, Value row) {
+      callTile(b, rows - 1, side, row, panel, depth, first, panelBase);
+    });
+  });
 }
 
 void MatmulLowering::callTile(LoopBuilder &b, int64_t rows, int64_t side,
                               Value row, Value panel, Value depth, Value first,
                               Value panelBase) {
-  int64_t panelElements = panelDepth * kPanelColumns * interleave;
   int64_t sumStride = panelBlock * kPanelColumns;
-  func::FuncOp tile = getRegisterTile(
-      op->getParentOfType<ModuleOp>(),
-      RegisterTile{rows, side, compute, element, kBlock, sumStride,
-                   /*prefetch=*/2 * rows >= tileRows});
+  RegisterTile shape{rows,
+                     side,
+                     compute,
+                     element,
+                     kBlock,
+                     sumStride,
+                     /*prefetch=*/2 * rows >= tileRows};
   Value a0 = b.add(rowBase, b.mul(row, kBlock));
-  Value p0 = b.add(panelBase, b.mul(panel, panelElements));
   Value c0 =
       b.add(b.add(sumBase, b.mul(row, sumStride)), b.mul(panel, kPanelColumns));
+  auto module = op->getParentOfType<ModuleOp>();
+  if (quantization) { // f32 in scratch, so that nothing is left to prefetch
+    shape.element = compute;
+    shape.prefetch = false;
+    func::CallOp::create(b, getRegisterTile(module, shape),
+                         ValueRange{rowScratch, a0, weightScratch, weightBase,
+                                    b.index(kBlock * kPanelColumns), sumScratch,
+                                    c0, b.mul(depth, interleave), first,
+                                    b.index(0), b.index(0)});
+    return;
+  }
+  int64_t panelElements = panelDepth * panelRow;
+  Value p0 = b.add(panelBase, b.mul(panel, panelElements));
   Value ahead = b.add(b.add(p0, side * panelElements), b.mul(row, aheadPerRow));
-  Value aheadStep =
-      b.ceilDiv(b.index(rows * kPanelColumns * interleave), rowCount);
-  func::CallOp::create(b, tile,
+  Value aheadStep = b.ceilDiv(b.index(rows * panelRow), rowCount);
+  func::CallOp::create(b, getRegisterTile(module, shape),
                        ValueRange{rowScratch, a0, flatPanels, p0,
                                   b.index(panelElements), sumScratch, c0, depth,
                                   first, ahead, aheadStep});
+}
+
+//===----------------------------------------------------------------------===//
+// Quantized weights
+//===----------------------------------------------------------------------===//
+
+/// All rows of the task in one tile, whose weights are dequantized in
+/// registers, over all of K.
+void MatmulLowering::emitQuantizedTiles(LoopBuilder &b, Value thread) {
+  int64_t stride = panelDepth * interleave;
+  Value base = b.mul(thread, quantizedRows * stride);
+  copyRows(b, wholeRowScratch, base, stride, b.index(0), b.index(depthK));
+  byHeight(b, rowCount, 1, quantizedRows, [&](LoopBuilder &b, int64_t rows) {
+    int64_t side = std::max<int64_t>(quantizedPanelsFor(rows), 1);
+    forPanels(b, side, [&](LoopBuilder &b, int64_t count, Value panel) {
+      callQuantizedTile(b, rows, count, panel, base);
+    });
+  });
+}
+
+void MatmulLowering::callQuantizedTile(LoopBuilder &b, int64_t rows,
+                                       int64_t count, Value panel,
+                                       Value rowsAt) {
+  int64_t sumStride = panelBlock * kPanelColumns;
+  func::FuncOp tile =
+      getQuantizedTile(op->getParentOfType<ModuleOp>(),
+                       QuantizedTile{rows, count, *quantization,
+                                     panelDepth * interleave, sumStride});
+  SmallVector<Value> arguments{wholeRowScratch, rowsAt};
+  auto addPanels = [&](Value flat, int64_t elements) {
+    arguments.append({flat,
+                      b.add(firstElement(b, elements), b.mul(panel, elements)),
+                      b.index(elements)});
+  };
+  addPanels(flatPanels, panelDepth * panelRow);
+  addPanels(flatScales, scaleElements);
+  if (flatZeros)
+    addPanels(flatZeros, zeroElements);
+  arguments.append({sumScratch, b.add(sumBase, b.mul(panel, kPanelColumns)),
+                    b.index(panelDepth)});
+  func::CallOp::create(b, tile, arguments);
+}
+
+/// This block of `count` panels from `panel` on -> f32 in scratch.
+void MatmulLowering::dequantize(LoopBuilder &b, int64_t count, Value panel,
+                                Value depth, Value panelBase) {
+  func::FuncOp function =
+      getDequantizer(op->getParentOfType<ModuleOp>(), *quantization);
+  for (int64_t i = 0; i < count; ++i) {
+    Value which = b.add(panel, i);
+    auto at = [&](int64_t elements) {
+      return b.add(firstElement(b, elements), b.mul(which, elements));
+    };
+    SmallVector<Value> arguments{
+        flatPanels, b.add(panelBase, b.mul(which, panelDepth * panelRow)),
+        flatScales, at(scaleElements)};
+    if (flatZeros)
+      arguments.append({flatZeros, at(zeroElements)});
+    arguments.append({weightScratch,
+                      b.add(weightBase, i * kBlock * kPanelColumns), kRow,
+                      depth});
+    func::CallOp::create(b, function, arguments);
+  }
 }
 
 //===----------------------------------------------------------------------===//

@@ -236,11 +236,19 @@ void Converter::convert(GroupedMatmulOp op) {
   Value offsets = offsetsOf(op);
   ImplicitLocOpBuilder b = builderAt(op);
   auto weight = cast<RankedTensorType>(op.getWeights().front().getType());
-  auto panels = RankedTensorType::get(
-      grouped::panelShape(weight.getShape(), weight.getElementType(),
-                          op.getWeights().size()),
-      weight.getElementType());
-  Value packed = grouped::PackOp::create(b, panels, op.getWeights());
+  auto pack = [&](OperandRange values, bool isZeroPoint = false) -> Value {
+    if (values.empty())
+      return {};
+    auto type = cast<RankedTensorType>(values.front().getType());
+    return grouped::PackOp::create(
+        b, grouped::panelType(type, values.size(), isZeroPoint), values);
+  };
+  Value packed = pack(op.getWeights());
+  Value scales = pack(op.getScales());
+  Value zeroPoints = pack(op.getZeroPoints(), /*isZeroPoint=*/true);
+  IntegerAttr bits;
+  if (scales)
+    bits = b.getI64IntegerAttr(weight.getElementTypeBitWidth());
 
   Value rows = op.getRows(), rowToken, rowCount = rows;
   Value known = groupingOf.lookup(rows);
@@ -265,9 +273,9 @@ void Converter::convert(GroupedMatmulOp op) {
   Value out = emptyLike(b, rowCount, {weight.getDimSize(1)},
                         op.getResult().getType().getElementType());
   auto matmul = grouped::MatmulOp::create(
-      b, TypeRange{out.getType()}, rows, rowToken, offsets, packed,
-      op.getBiases(), op.getExtras(), ValueRange{out},
-      /*schedule=*/DictionaryAttr());
+      b, TypeRange{out.getType()}, rows, rowToken, offsets, packed, scales,
+      zeroPoints, op.getBiases(), op.getExtras(), ValueRange{out}, bits,
+      op.getBlockSizeAttr(), /*schedule=*/DictionaryAttr());
   rewriter.inlineRegionBefore(op.getEpilogue(), matmul.getEpilogue(),
                               matmul.getEpilogue().end());
   if (matmul.getEpilogue().empty()) {

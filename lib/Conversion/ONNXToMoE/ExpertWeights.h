@@ -10,14 +10,8 @@
 #define MOE_LIB_CONVERSION_ONNXTOMOE_EXPERTWEIGHTS_H
 
 #include "RowExpr.h"
-#include "moe/Conversion/ONNXToMoE/WeightViews.h"
 
 namespace mlir::moe {
-
-/// One range of a dimension.
-struct StridedRange {
-  int64_t begin = 0, size = 0, step = 1;
-};
 
 /// Brings the experts' weights, wherever they come from, to the form that
 /// moe.grouped_matmul takes. A `moe.weight` becomes a view of the same bytes,
@@ -32,6 +26,13 @@ public:
   /// `inputMajor`.
   Value matrix(OpBuilder &builder, Location loc, const ExpertOperand &weight,
                bool inputMajor, StridedRange range);
+  LogicalResult check(const QuantizedWeights &weights, std::string &why) {
+    return weights.check(symbols, why);
+  }
+  ExpertMatrix quantized(OpBuilder &builder, Location loc,
+                         const QuantizedWeights &weights, StridedRange range) {
+    return weights.read(builder, loc, symbols, range);
+  }
   /// `[E, range]` of a bias `[E, N]`.
   Value bias(OpBuilder &builder, Location loc, const ExpertOperand &bias,
              StridedRange range);

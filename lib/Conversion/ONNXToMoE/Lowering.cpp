@@ -168,6 +168,13 @@ Tensor Lowering::foreign(Value value) {
   Dims dims;
   for (int64_t i = 0; i < type.getRank(); ++i)
     dims.push_back(sizes.dimOf(value, i));
+  // The same bytes, as the signless type that tensors have from here on.
+  if (WeightOp weight = weights.lookup(value);
+      weight && type.getElementType() != storageType(type.getElementType())) {
+    WeightView view = WeightView::of(weight);
+    view.elementType = storageType(type.getElementType());
+    value = weights.read(b, b.getLoc(), view);
+  }
   return tensor(value, type.getElementType(), dims);
 }
 

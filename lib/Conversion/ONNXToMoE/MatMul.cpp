@@ -13,6 +13,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Elements.h"
+#include "QuantizedWeights.h"
 #include "Registry.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -22,11 +23,12 @@ using namespace mlir;
 using namespace mlir::moe;
 using namespace mlir::moe::raise;
 
-/// `x` [..., K] times the transpose of `weight` [N, K], plus `bias` [N].
-static Tensor denseLayer(Lowering &l, Tensor x, const WeightView &weight,
+/// `x` [..., K] times the transpose of `matrix` [1, N, K], plus `bias` [N].
+static Tensor denseLayer(Lowering &l, Tensor x, ExpertMatrix matrix,
                          Tensor bias) {
   ImplicitLocOpBuilder &b = l.b;
-  int64_t n = weight.shape[0], k = weight.shape[1];
+  auto weight = cast<RankedTensorType>(matrix.weight.getType());
+  int64_t n = weight.getDimSize(1), k = weight.getDimSize(2);
   Expr rowCount = product(ArrayRef(x->dims).drop_back());
   Dims rowDims{rowCount, k};
   Dims xDims = x->dims;
@@ -37,17 +39,21 @@ static Tensor denseLayer(Lowering &l, Tensor x, const WeightView &weight,
   Value groups = tensor::FromElementsOp::create(
       b, RankedTensorType::get({1}, b.getI64Type()),
       ValueRange{l.sizes.integer(b, rowCount, b.getI64Type())});
-  Value matrix = l.weights.read(b, b.getLoc(), weight.insertUnitDim(0));
-  SmallVector<Value> biases;
   if (bias)
-    biases.push_back(l.value(l.reshape(bias, {1, n})));
+    matrix.bias = l.value(l.reshape(bias, {1, n}));
   Dims resultDims{rowCount, n};
-  auto op =
-      GroupedMatmulOp::create(b, l.type(resultDims, x->elementType), rows,
-                              groups, ValueRange{matrix}, biases, ValueRange{});
+  auto op = GroupedMatmulOp::create(b, l.type(resultDims, x->elementType), rows,
+                                    groups, matrix);
   Dims dims = x->dims;
   dims.back() = n;
   return l.reshape(l.tensor(op.getResult(), x->elementType, resultDims), dims);
+}
+
+static Tensor denseLayer(Lowering &l, Tensor x, const WeightView &weight,
+                         Tensor bias) {
+  ExpertMatrix matrix;
+  matrix.weight = l.weights.read(l.b, l.b.getLoc(), weight.insertUnitDim(0));
+  return denseLayer(l, x, matrix, bias);
 }
 
 /// The view of a weight matrix [N, K] that `t` is, or [K, N] if `transposed`.
@@ -244,11 +250,47 @@ static LogicalResult convertGemm(Lowering &l) {
                              }));
 }
 
+/// A [.., K] times a quantized [N, K], plus bias [N].
+static LogicalResult convertMatMulNBits(Lowering &l) {
+  Tensor x = l.in(0), bias = l.optional(5);
+  if (l.optional(4))
+    return l.error() << "an order of the columns (g_idx) is not supported";
+  if (l.node.getI64("weight_prepacked", 0) != 0)
+    return l.error() << "weights that are packed for a device are not "
+                        "supported";
+  QuantizedWeights weights;
+  weights.columns = l.node.getI64("N", 0);
+  weights.depth = l.node.getI64("K", 0);
+  weights.bits = l.node.getI64("bits", 4);
+  weights.blockSize = l.node.getI64("block_size", 0);
+  if (!x->isFloat() || x->elementType.isF64() || x->rank() == 0)
+    return l.error() << "expects an input of floats of at most 32 bits";
+  weights.wholeBlocks = true;
+  weights.values = l.value(l.in(1));
+  weights.scales = l.value(l.in(2));
+  if (Tensor zeroPoints = l.optional(3))
+    weights.zeroPoints = l.value(zeroPoints);
+  std::string why;
+  if (failed(weights.check(l.weights, why)))
+    return l.error() << why;
+  if (failed(l.checkAgree(x->dims.back(), weights.depth, "inner dimensions")))
+    return failure();
+  if (bias && (bias->elementType != x->elementType ||
+               !product(bias->dims).is(weights.columns)))
+    return l.error() << "expects a bias of " << weights.columns
+                     << " elements of the input's type";
+  return l.set(denseLayer(
+      l, x, weights.read(l.b, l.b.getLoc(), l.weights, {0, weights.columns, 1}),
+      bias));
+}
+
 void raise::addMatMul(Registry &r) {
   r.add({
       {"MatMul", 1, kLatest, convertMatMul, 2, 2, ""},
       {"Gemm", 7, kLatest, convertGemm, 2, 3, "alpha beta transA transB"},
       {"FusedMatMul", 1, 1, convertFusedMatMul, 2, 2,
        "alpha transA transB transBatchA transBatchB", "com.microsoft"},
+      {"MatMulNBits", 1, 1, convertMatMulNBits, 3, 6,
+       "K N bits block_size accuracy_level weight_prepacked", "com.microsoft"},
   });
 }

@@ -9,8 +9,10 @@
 #include "MoEBlock.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 
 using namespace mlir;
 using namespace mlir::moe;
@@ -31,8 +33,7 @@ static LogicalResult checkLinear(const RowExpr *linear, const MoEBlock &block,
   if (!weight)
     return rejection.at(linear->origin,
                         "expects expert weights of a static shape [E, N, K]");
-  int64_t n = weight.getDimSize(linear->inputMajor ? 2 : 1);
-  int64_t k = weight.getDimSize(linear->inputMajor ? 1 : 2);
+  int64_t n = linear->columns(), k = linear->depth();
   if (weight.getDimSize(0) != block.route.experts)
     return rejection.at(linear->origin,
                         "expects weights of as many experts as the router "
@@ -44,7 +45,8 @@ static LogicalResult checkLinear(const RowExpr *linear, const MoEBlock &block,
   if (width >= 0 && width != k)
     return rejection.at(linear->origin, "expects an input of " + Twine(k) +
                                             " elements, found " + Twine(width));
-  if (weight.getElementType() != elementTypeOf(block.tokens))
+  if (!linear->quantized &&
+      weight.getElementType() != elementTypeOf(block.tokens))
     return rejection.at(linear->origin,
                         "expects weights of the tokens' element type");
   if (!linear->bias)
@@ -54,9 +56,9 @@ static LogicalResult checkLinear(const RowExpr *linear, const MoEBlock &block,
       !inside(linear->biasBegin, linear->size, linear->biasStep,
               bias.getDimSize(1)))
     return rejection.at(linear->origin, "expects a bias of shape [E, N]");
-  if (bias.getElementType() != weight.getElementType())
+  if (bias.getElementType() != elementTypeOf(block.tokens))
     return rejection.at(linear->origin,
-                        "expects a bias of the weight's element type");
+                        "expects a bias of the tokens' element type");
   return success();
 }
 
@@ -66,6 +68,11 @@ LogicalResult moe::checkBlock(const MoEBlock &block, Rejection &rejection) {
       !isa<FloatType>(tokens.getElementType()))
     return rejection.at(block.tokens.getDefiningOp(),
                         "expects tokens of rank 2 or more with float elements");
+  if (Value mixture = block.route.mixture;
+      mixture && (!isa_and_nonnull<FloatType>(elementTypeOf(mixture)) ||
+                  elementTypeOf(mixture).isF64()))
+    return rejection.at(mixture.getDefiningOp(),
+                        "expects routing weights of at most 32 bits");
   Type scores = elementTypeOf(block.route.logits);
   if (!isa_and_nonnull<FloatType>(scores) || scores.isF64() ||
       tokens.getElementType().isF64()) // moe.route computes in f32
@@ -149,23 +156,25 @@ static Value emitLayer(OpBuilder &b, Location loc, const RowExpr *layer,
   SmallVector<const RowExpr *> linears = linearsOf(layer);
   bool anyBias = llvm::any_of(
       linears, [](const RowExpr *linear) { return bool(linear->bias); });
-  SmallVector<Value> matrices, biases;
+  SmallVector<ExpertMatrix> matrices;
   for (const RowExpr *linear : linears) {
-    matrices.push_back(
-        weights.matrix(b, loc, linear->weight, linear->inputMajor,
-                       {linear->begin, linear->size, linear->step}));
+    StridedRange range{linear->begin, linear->size, linear->step};
+    ExpertMatrix &matrix = matrices.emplace_back();
+    if (linear->quantized)
+      matrix = weights.quantized(b, loc, *linear->quantized, range);
+    else
+      matrix.weight =
+          weights.matrix(b, loc, linear->weight, linear->inputMajor, range);
     if (linear->bias)
-      biases.push_back(
+      matrix.bias =
           weights.bias(b, loc, linear->bias,
-                       {linear->biasBegin, linear->size, linear->biasStep}));
+                       {linear->biasBegin, linear->size, linear->biasStep});
     else if (anyBias)
-      biases.push_back(zeroBias(b, loc, experts, linear->size,
-                                elementTypeOf(matrices.back())));
+      matrix.bias = zeroBias(b, loc, experts, linear->size, elementType);
   }
   auto type = RankedTensorType::get({ShapedType::kDynamic, linears[0]->size},
                                     elementType);
-  auto matmul = GroupedMatmulOp::create(b, loc, type, rows, sizes, matrices,
-                                        biases, /*extras=*/ValueRange());
+  auto matmul = GroupedMatmulOp::create(b, loc, type, rows, sizes, matrices);
   if (layer->kind == RowExpr::Linear)
     return matmul;
   Type compute = elementType.isF64() ? elementType : b.getF32Type();
@@ -205,7 +214,7 @@ static RouteOp emitRoute(OpBuilder &b, Location loc,
   properties.setK(b.getI64IntegerAttr(recipe.k));
   properties.setScore(ScoreFunctionAttr::get(context, recipe.score));
   properties.setPosition(ScorePositionAttr::get(context, recipe.position));
-  if (recipe.renormalize)
+  if (recipe.renormalize && !recipe.mixture)
     properties.setRenormalize(b.getUnitAttr());
   if (recipe.renormalizeEpsilon != 0)
     properties.setRenormalizeEpsilon(
@@ -242,6 +251,47 @@ static Value emitCapacity(OpBuilder &b, Location loc,
       b, loc, value, arith::ConstantIndexOp::create(b, loc, capacity.offset));
 }
 
+/// The weights [T, k] that `recipe.mixture` gives the chosen experts.
+static Value emitMixture(OpBuilder &b, Location loc, const RouteRecipe &recipe,
+                         Value experts) {
+  Type element = elementTypeOf(recipe.mixture);
+  auto type = cast<RankedTensorType>(experts.getType()).clone(element);
+  Value empty = tensor::EmptyOp::create(
+      b, loc, tensor::getMixedSizes(b, loc, experts), element);
+  AffineMap identity = b.getMultiDimIdentityMap(2);
+  auto generic = linalg::GenericOp::create(
+      b, loc, TypeRange{type}, experts, empty, ArrayRef{identity, identity},
+      SmallVector<utils::IteratorType>(2, utils::IteratorType::parallel),
+      [&](OpBuilder &nested, Location loc, ValueRange args) {
+        ImplicitLocOpBuilder b(loc, nested);
+        Value token = linalg::IndexOp::create(b, 0);
+        auto weightOf = [&](Value expert) -> Value {
+          Value column =
+              arith::IndexCastOp::create(b, b.getIndexType(), expert);
+          Value weight = tensor::ExtractOp::create(b, recipe.mixture,
+                                                   ValueRange{token, column});
+          return element.isF32()
+                     ? weight
+                     : arith::ExtFOp::create(b, b.getF32Type(), weight);
+        };
+        Value weight = weightOf(args[0]);
+        if (recipe.renormalize) {
+          Value sum;
+          for (int64_t j = 0; j < recipe.k; ++j) {
+            Value slot = arith::ConstantIndexOp::create(b, j);
+            Value next = weightOf(
+                tensor::ExtractOp::create(b, experts, ValueRange{token, slot}));
+            sum = sum ? arith::AddFOp::create(b, sum, next) : next;
+          }
+          weight = arith::DivFOp::create(b, weight, sum);
+        }
+        if (!element.isF32())
+          weight = arith::TruncFOp::create(b, element, weight);
+        linalg::YieldOp::create(b, weight);
+      });
+  return generic.getResult(0);
+}
+
 Value moe::emitBlock(OpBuilder &b, Location loc, const MoEBlock &block,
                      ExpertWeights &weights) {
   RouteOp route = emitRoute(b, loc, block.route);
@@ -254,8 +304,7 @@ Value moe::emitBlock(OpBuilder &b, Location loc, const MoEBlock &block,
   const RowExpr *first = linearsOf(layers.back())[0];
   Value flat = flattenRows(b, loc, block.tokens);
   auto given = cast<RankedTensorType>(flat.getType());
-  int64_t hidden =
-      first->weight.stackedType(2).getDimSize(first->inputMajor ? 1 : 2);
+  int64_t hidden = first->depth();
   Type elementType = given.getElementType();
   auto tokensType =
       RankedTensorType::get({given.getDimSize(0), hidden}, elementType);
@@ -281,6 +330,9 @@ Value moe::emitBlock(OpBuilder &b, Location loc, const MoEBlock &block,
                      weights);
   auto resultType = RankedTensorType::get(
       {given.getDimSize(0), block.output->width()}, block.resultType);
-  return CombineOp::create(b, loc, resultType, rows, route.getWeights(),
+  Value mixing = block.route.mixture
+                     ? emitMixture(b, loc, block.route, route.getExperts())
+                     : route.getWeights();
+  return CombineOp::create(b, loc, resultType, rows, mixing,
                            dispatch.getRowMap());
 }

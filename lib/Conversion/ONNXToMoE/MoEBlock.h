@@ -33,6 +33,9 @@ struct RouteRecipe {
   std::optional<float> groupFill;
   WeighBy weighBy = WeighBy::Score;
   std::optional<float> mixerThreshold;
+  /// [T, E], optional: the routing weights are those of the chosen experts
+  /// here, divided by their sum with `renormalize`.
+  Value mixture;
 };
 
 /// How many tokens an expert takes.

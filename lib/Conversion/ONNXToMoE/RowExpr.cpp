@@ -57,6 +57,15 @@ RankedTensorType ExpertOperand::stackedType(int64_t rank) const {
   return RankedTensorType::get(shape, elementType);
 }
 
+int64_t RowExpr::columns() const {
+  return weight.stackedType(2).getDimSize(inputMajor ? 2 : 1);
+}
+
+int64_t RowExpr::depth() const {
+  return quantized ? quantized->depth
+                   : weight.stackedType(2).getDimSize(inputMajor ? 1 : 2);
+}
+
 int64_t RowExpr::width() const {
   if (kind == Linear)
     return size;

@@ -15,6 +15,7 @@
 #ifndef MOE_LIB_CONVERSION_ONNXTOMOE_ROWEXPR_H
 #define MOE_LIB_CONVERSION_ONNXTOMOE_ROWEXPR_H
 
+#include "QuantizedWeights.h"
 #include "moe/Conversion/ONNXToMoE/Matchers.h"
 #include <deque>
 
@@ -71,6 +72,8 @@ struct RowExpr {
   // k] plus bias[e, biasBegin + n * biasStep].
   ExpertOperand weight; // [E, N, K], or [E, K, N] when `inputMajor`
   bool inputMajor = false;
+  /// What `weight`, which is no float then, stands for.
+  std::optional<QuantizedWeights> quantized;
   int64_t begin = 0, size = 0, step = 1;
   ExpertOperand bias; // [E, N], optional
   int64_t biasBegin = 0, biasStep = 1;
@@ -85,6 +88,9 @@ struct RowExpr {
   RowFunction function = RowFunction::Add;
   SmallVector<const RowExpr *, 2> arguments;
 
+  /// N and K of a linear map.
+  int64_t columns() const;
+  int64_t depth() const;
   /// Elements per row; 0 for a scalar, which is the same for all of them.
   int64_t width() const;
 };

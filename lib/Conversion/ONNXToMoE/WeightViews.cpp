@@ -8,8 +8,11 @@
 
 #include "moe/Conversion/ONNXToMoE/WeightViews.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "moe/Conversion/ONNXToMoE/Matchers.h"
 #include "moe/Dialect/ONNX/IR/ONNXOps.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace mlir::moe;
@@ -18,15 +21,26 @@ using namespace mlir::moe;
 // WeightView
 //===----------------------------------------------------------------------===//
 
-/// Bytes from one element to the next; 0 for types packed below a byte.
-static int64_t elementBytes(RankedTensorType type) {
-  return storedBits(type.getElementType()) / 8;
+WeightView WeightView::of(WeightOp weight) {
+  RankedTensorType type = weight.getWeightType();
+  return {weight,
+          {},
+          type.getElementType(),
+          static_cast<int64_t>(weight.getOffset()),
+          SmallVector<int64_t>(type.getShape()),
+          weight.getElementStrides(),
+          static_cast<int64_t>(weight.getBitOffset().value_or(0))};
 }
 
-WeightView WeightView::of(WeightOp weight) {
-  return {weight, static_cast<int64_t>(weight.getOffset()),
-          SmallVector<int64_t>(weight.getWeightType().getShape()),
-          weight.getElementStrides()};
+WeightView WeightView::of(DenseElementsAttr constant) {
+  ShapedType type = constant.getType();
+  assert(type.getElementTypeBitWidth() % 8 == 0 && "elements of whole bytes");
+  return {{},
+          constant,
+          type.getElementType(),
+          0,
+          SmallVector<int64_t>(type.getShape()),
+          rowMajorStrides(type.getShape())};
 }
 
 WeightView WeightView::slice(int64_t dim, int64_t begin, int64_t size,
@@ -35,9 +49,11 @@ WeightView WeightView::slice(int64_t dim, int64_t begin, int64_t size,
          (size == 0 || begin + (size - 1) * step < shape[dim]) &&
          "a slice lies inside its weight");
   WeightView view = *this;
-  if (size != 0)
-    view.offset +=
-        begin * strides[dim] * elementBytes(WeightOp(weight).getWeightType());
+  if (size != 0) {
+    int64_t bit = bitOffset + begin * strides[dim] * storedBits(elementType);
+    view.offset += bit / 8;
+    view.bitOffset = bit % 8;
+  }
   view.shape[dim] = size;
   view.strides[dim] *= step;
   return view;
@@ -124,9 +140,54 @@ std::optional<WeightView> WeightView::reshape(ArrayRef<int64_t> target) const {
   return view;
 }
 
+std::optional<WeightView> WeightView::unpack(int64_t bits) const {
+  if (storedBits(elementType) != 8 || shape.empty() ||
+      (shape.back() > 1 && strides.back() != 1))
+    return std::nullopt;
+  WeightView view = *this;
+  view.elementType = IntegerType::get(elementType.getContext(), bits);
+  int64_t perByte = 8 / bits;
+  for (int64_t &stride : view.strides)
+    stride *= perByte;
+  view.strides.back() = 1;
+  view.shape.back() *= perByte;
+  return view;
+}
+
 RankedTensorType WeightView::getType() const {
-  return RankedTensorType::get(
-      shape, WeightOp(weight).getWeightType().getElementType());
+  return RankedTensorType::get(shape, elementType);
+}
+
+/// The constant of a view of a constant.
+static DenseElementsAttr constantOfView(const WeightView &view) {
+  RankedTensorType type = view.getType();
+  if (auto signless = dyn_cast<IntegerType>(view.elementType))
+    type = type.clone(IntegerType::get(type.getContext(), signless.getWidth()));
+  int64_t bits = storedBits(view.elementType);
+  size_t bytes = std::max<int64_t>(bits / 8, 1);
+  ArrayRef<char> from = view.constant.getRawData();
+  // Of a splat there is but one element.
+  size_t period = view.constant.isSplat()
+                      ? view.constant.getType().getElementTypeBitWidth() / 8
+                      : from.size();
+  std::vector<char> to(type.getNumElements() * bytes);
+  SmallVector<int64_t> index(type.getRank(), 0);
+  for (int64_t i = 0; i < type.getNumElements(); ++i) {
+    int64_t at = view.offset * 8 + view.bitOffset;
+    for (auto [position, stride] : llvm::zip_equal(index, view.strides))
+      at += position * stride * bits;
+    for (size_t byte = 0; byte < bytes; ++byte)
+      to[i * bytes + byte] = from[(at / 8 + byte) % period];
+    if (bits < 8)
+      to[i] = static_cast<char>(static_cast<uint8_t>(to[i]) >> at % 8 &
+                                ((1 << bits) - 1));
+    for (int64_t dim = type.getRank() - 1; dim >= 0; --dim) {
+      if (++index[dim] < type.getDimSize(dim))
+        break;
+      index[dim] = 0;
+    }
+  }
+  return DenseElementsAttr::getFromRawBuffer(type, to);
 }
 
 //===----------------------------------------------------------------------===//
@@ -137,7 +198,8 @@ RankedTensorType WeightView::getType() const {
 static std::string contentKey(StringRef file, const WeightView &view) {
   std::string key;
   llvm::raw_string_ostream os(key);
-  os << file << '\0' << view.offset << ' ' << view.getType();
+  os << file << '\0' << view.offset << ' ' << view.bitOffset << ' '
+     << view.getType();
   for (auto [size, stride] : llvm::zip_equal(view.shape, view.strides))
     os << ' ' << (size <= 1 ? 0 : stride);
   return key;
@@ -160,10 +222,18 @@ WeightOp WeightSymbols::lookup(Value value) const {
   return constant ? symbols.lookup<WeightOp>(constant.getValue()) : WeightOp();
 }
 
+std::optional<WeightView> WeightSymbols::view(Value value) const {
+  if (WeightOp weight = lookup(value))
+    return WeightView::of(weight);
+  DenseElementsAttr constant = constantOf(value);
+  if (!constant || constant.getType().getElementTypeBitWidth() % 8 != 0)
+    return std::nullopt;
+  return WeightView::of(constant);
+}
+
 WeightOp WeightSymbols::getOrCreate(const WeightView &view) {
   WeightOp base = view.weight;
-  int64_t bytes = elementBytes(base.getWeightType());
-  if (bytes == 0)
+  if (storedBits(base.getWeightType().getElementType()) < 8)
     return {};
   WeightOp &found = byContent[contentKey(base.getFile(), view)];
   if (found)
@@ -177,15 +247,18 @@ WeightOp WeightSymbols::getOrCreate(const WeightView &view) {
     last += std::max<int64_t>(size - 1, 0) * stride;
     empty |= size == 0;
   }
+  int64_t bits = view.bitOffset + (last + 1) * storedBits(view.elementType);
   bool rowMajor = view.strides == rowMajorStrides(view.shape);
   StringRef stem = base.getSymName();
   stem = stem.take_front(stem.find("__view"));
   found = WeightOp::create(
       builder, base.getLoc(), builder.getStringAttr(stem + "__view"),
       base.getFileAttr(), builder.getI64IntegerAttr(view.offset),
-      builder.getI64IntegerAttr(empty ? 0 : (last + 1) * bytes),
+      builder.getI64IntegerAttr(empty ? 0 : llvm::divideCeil(bits, 8)),
       rowMajor ? DenseI64ArrayAttr()
                : builder.getDenseI64ArrayAttr(view.strides),
+      view.bitOffset == 0 ? IntegerAttr()
+                          : builder.getI64IntegerAttr(view.bitOffset),
       /*hash=*/IntegerAttr(), /*section=*/IntegerAttr(),
       TypeAttr::get(view.getType()));
   symbols.insert(found); // renames when the name is taken
@@ -224,7 +297,9 @@ Value WeightSymbols::read(OpBuilder &builder, Location loc,
 
 Value WeightSymbols::read(OpBuilder &builder, Location loc,
                           const WeightView &view) {
+  if (view.constant)
+    return arith::ConstantOp::create(builder, loc, constantOfView(view));
   WeightOp symbol = getOrCreate(view);
-  assert(symbol && "expects whole-byte elements");
+  assert(symbol && "expects a weight of whole-byte elements");
   return read(builder, loc, symbol);
 }

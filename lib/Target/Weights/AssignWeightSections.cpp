@@ -106,6 +106,7 @@ private:
       canonicalExtent(weight, shape, strides);
       description = b.getArrayAttr(
           {bits, weight.getFileAttr(), weight.getOffsetAttr(),
+           b.getI64IntegerAttr(weight.getBitOffset().value_or(0)),
            b.getDenseI64ArrayAttr(shape), b.getDenseI64ArrayAttr(strides)});
     } else {
       // A packing depends on the shape and element type of its sources, a stack

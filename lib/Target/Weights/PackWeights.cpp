@@ -120,16 +120,21 @@ bool Packer::copy(const Section &section, std::string &error) {
 static PanelColumn findColumn(const WeightBytes &weight, int64_t rows,
                               int64_t e, int64_t n) {
   // A stack has its slices of rank 2 (experts) or 1 (columns) as leaves.
+  auto columnAt = [](const StridedBytes &leaf, int64_t offset) -> PanelColumn {
+    int64_t stride = leaf.strides.back();
+    if (leaf.elementBits >= 8)
+      return {leaf.data + offset, stride};
+    offset += leaf.bitOffset;
+    return {leaf.data + offset / 8, stride, offset % 8};
+  };
   const StridedBytes &first = weight.leaves.front();
   if (first.shape.size() == 3)
-    return {first.data + e * first.strides[0] + n * first.strides[1],
-            first.strides[2]};
+    return columnAt(first, e * first.strides[0] + n * first.strides[1]);
   if (first.shape.size() == 2) {
     const StridedBytes &leaf = weight.leaves[e];
-    return {leaf.data + n * leaf.strides[0], leaf.strides[1]};
+    return columnAt(leaf, n * leaf.strides[0]);
   }
-  const StridedBytes &leaf = weight.leaves[e * rows + n];
-  return {leaf.data, leaf.strides[0]};
+  return columnAt(weight.leaves[e * rows + n], 0);
 }
 
 bool Packer::packPanels(const Section &section, std::string &error) {
@@ -140,11 +145,19 @@ bool Packer::packPanels(const Section &section, std::string &error) {
                     .getWeightType();
   int64_t experts = source.getDimSize(0), columns = source.getDimSize(1),
           depth = source.getDimSize(2);
+  int64_t bits = source.getElementTypeBitWidth();
+  bool isQuantized = source.getElementType().isInteger();
   int64_t numWeights = static_cast<int64_t>(section.sources.size());
   int64_t numPanels = panels.getDimSize(1);
   int64_t interleave = grouped::panelInterleave(panels.getElementType());
   int64_t size = panels.getElementTypeBitWidth() / 8;
   int64_t panelBytes = panels.getDimSize(2) * panels.getDimSize(3) * size;
+  if (isQuantized && size > 1) { // words, as so many bytes side by side
+    depth = llvm::divideCeilSigned(depth * bits, 8);
+    interleave = size;
+    size = 1;
+  }
+  bool expandsBits = isQuantized && size == 1 && interleave == 1 && bits < 8;
   int64_t rowBytes = grouped::kPanelColumns * size;
   if (panelBytes == 0)
     return true;
@@ -171,7 +184,7 @@ bool Packer::packPanels(const Section &section, std::string &error) {
         }
       // Columns are read to their end before the next panel's; rows only so far
       // as they stay in the cache for the neighbouring panels.
-      int64_t block = alongColumns ? depth : kDepthBlock;
+      int64_t block = alongColumns || expandsBits ? depth : kDepthBlock;
       for (int64_t k = 0; k < depth; k += block)
         for (int64_t p = p0; p < p1; ++p) {
           PanelColumn columnsAtK[grouped::kPanelColumns];
@@ -180,14 +193,20 @@ bool Packer::packPanels(const Section &section, std::string &error) {
             if (columnsAtK[c].data)
               columnsAtK[c].data += k * columnsAtK[c].stride;
           }
-          packPanel(columnsAtK, std::min(block, depth - k), size, interleave,
-                    buffer.data() + (p - p0) * panelBytes + k * rowBytes);
+          uint8_t *out = buffer.data() + (p - p0) * panelBytes + k * rowBytes;
+          if (expandsBits)
+            packBytes(columnsAtK, depth, bits, out);
+          else
+            packPanel(columnsAtK, std::min(block, depth - k), size, interleave,
+                      out);
         }
       if (!append(section, buffer.data(), (p1 - p0) * panelBytes, error))
         return false;
     }
     for (const WeightBytes &weight : section.sources) {
       StridedBytes slice = weight.leaves.front();
+      if (slice.elementBits < 8) // zero points, which are few
+        continue;
       if (slice.shape.size() == 3) {
         slice.data += e * slice.strides[0];
         slice.shape[0] = 1;
@@ -261,14 +280,26 @@ static LogicalResult collectSections(ModuleOp module, WeightSources &sources,
                              (bits == 1 ? 8 : bits),
                          8),
         {}};
+    auto packed = dyn_cast<grouped::PackedWeightOp>(op);
     auto resolve = [&](Operation *symbol) -> LogicalResult {
       FailureOr<WeightBytes> bytes = sources.resolve(symbol);
       if (failed(bytes))
         return failure();
+      // Only panels of bytes are made of single bits.
+      if (!packed || !type.getElementType().isInteger(8))
+        for (StridedBytes &leaf : bytes->leaves) {
+          std::optional<StridedBytes> whole =
+              packed ? leaf.asBytes() : leaf.asContiguousBytes();
+          if (!whole)
+            return symbol->emitOpError("expects elements of ")
+                   << leaf.elementBits << " bits to lie side by side"
+                   << (packed ? ", and rows to begin at bytes" : "");
+          leaf = *whole;
+        }
       section.sources.push_back(*bytes);
       return success();
     };
-    if (auto packed = dyn_cast<grouped::PackedWeightOp>(op)) {
+    if (packed) {
       for (Attribute ref : packed.getSources())
         if (failed(resolve(sources.lookup(ref))))
           return failure();

@@ -47,8 +47,40 @@ StridedBytes StridedBytes::canonical() const {
   return result;
 }
 
+std::optional<StridedBytes> StridedBytes::asBytes() const {
+  if (elementBits >= 8)
+    return *this;
+  StridedBytes bytes;
+  bytes.data = data;
+  bytes.shape = shape;
+  bytes.strides = strides;
+  if (shape.empty() || bitOffset != 0 ||
+      (shape.back() > 1 && strides.back() != elementBits))
+    return std::nullopt;
+  for (size_t i = 0; i + 1 < shape.size(); ++i) {
+    if (shape[i] > 1 && strides[i] % 8 != 0)
+      return std::nullopt;
+    bytes.strides[i] /= 8;
+  }
+  bytes.shape.back() = (shape.back() * elementBits + 7) / 8;
+  bytes.strides.back() = 1;
+  return bytes;
+}
+
+std::optional<StridedBytes> StridedBytes::asContiguousBytes() const {
+  if (elementBits >= 8)
+    return *this;
+  if (bitOffset != 0 || !isContiguous())
+    return std::nullopt;
+  StridedBytes bytes;
+  bytes.data = data;
+  bytes.shape = {(getNumElements() * elementBits + 7) / 8};
+  bytes.strides = {1};
+  return bytes;
+}
+
 bool StridedBytes::isContiguous() const {
-  int64_t expected = elementSize;
+  int64_t expected = elementBits < 8 ? elementBits : elementSize;
   for (size_t i = shape.size(); i-- > 0;) {
     if (shape[i] != 1 && strides[i] != expected)
       return false;
@@ -265,6 +297,19 @@ static void packAny(ArrayRef<PanelColumn> columns, int64_t begin, int64_t depth,
       store(row + c * interleave * sizeof(Word), word);
     }
   }
+}
+
+void mlir::moe::packBytes(ArrayRef<PanelColumn> columns, int64_t depth,
+                          int64_t bits, uint8_t *out) {
+  assert(columns.size() == kColumns && bits < 8 && 8 % bits == 0);
+  for (int64_t k = 0; k < depth; ++k)
+    for (int64_t c = 0; c < kColumns; ++c) {
+      const PanelColumn &column = columns[c];
+      int64_t at = column.bit + k * column.stride;
+      uint8_t byte = column.data ? column.data[at / 8] : 0;
+      out[k * kColumns + c] =
+          static_cast<uint8_t>(byte >> at % 8 & ((1 << bits) - 1));
+    }
 }
 
 void mlir::moe::packPanel(ArrayRef<PanelColumn> columns, int64_t depth,

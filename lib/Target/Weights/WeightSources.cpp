@@ -111,36 +111,31 @@ FailureOr<WeightBytes> WeightSources::resolve(Operation *symbol) {
           ? reinterpret_cast<const uint8_t *>(file.region->const_data()) +
                 offset
           : nullptr;
-  if (bits % 8 != 0 && bits != 1) {
-    // Elements that share bytes can only be copied as they are.
-    if (weight.getElementStrides() !=
-        SmallVector<int64_t>(rowMajorStrides(type.getShape())))
-      return weight.emitError("weight '")
-             << weight.getSymName()
-             << "': expects a contiguous tensor for elements of " << bits
-             << " bits";
-    tensor.shape = {static_cast<int64_t>(length)};
-    tensor.strides = {1};
-    return WeightBytes{{tensor}};
-  }
   tensor.elementSize = std::max<int64_t>(bits / 8, 1);
-  if (!llvm::isPowerOf2_64(tensor.elementSize) || tensor.elementSize > 16)
+  if (!llvm::isPowerOf2_64(bits) || tensor.elementSize > 16)
     return weight.emitError("weight '")
            << weight.getSymName() << "': unsupported element type "
            << type.getElementType();
+  int64_t unit = tensor.elementSize;
+  if (bits != 1 && bits < 8) {
+    unit = tensor.elementBits = bits;
+    tensor.bitOffset = static_cast<int64_t>(weight.getBitOffset().value_or(0));
+  }
   llvm::append_range(tensor.shape, type.getShape());
   for (int64_t stride : weight.getElementStrides())
-    tensor.strides.push_back(stride * tensor.elementSize);
+    tensor.strides.push_back(stride * unit);
   return WeightBytes{{tensor}};
 }
 
 void WeightSources::release(const StridedBytes &tensor) {
-  int64_t extent = tensor.elementSize;
+  int64_t extent = 0;
   for (auto [size, stride] : llvm::zip_equal(tensor.shape, tensor.strides)) {
     if (size == 0)
       return;
     extent += (size - 1) * stride;
   }
+  // Down to whole bytes: a page more or less makes no difference.
+  extent = tensor.elementBits < 8 ? extent / 8 : extent + tensor.elementSize;
   // Whole pages only; what is dropped by mistake is read again from the file.
   uintptr_t page = llvm::sys::Process::getPageSizeEstimate();
   uintptr_t begin = reinterpret_cast<uintptr_t>(tensor.data);

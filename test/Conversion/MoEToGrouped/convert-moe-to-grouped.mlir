@@ -75,3 +75,20 @@ func.func @kept(%x: tensor<?x32xf32>, %e: tensor<?x2xi32>) -> (tensor<?x32xf32>,
   %rows, %sizes, %map = moe.dispatch %x, %e : tensor<?x32xf32>, tensor<?x2xi32> -> tensor<?x32xf32>, tensor<8xi64>, tensor<?x2xi32>
   return %rows, %sizes : tensor<?x32xf32>, tensor<8xi64>
 }
+
+// Scales and zero points become panels of their own, beside the words.
+// CHECK-LABEL: func @quantized(
+// CHECK-SAME:    %[[Q:[a-z0-9]*]]: tensor<8x24x32xi4>, %[[C:[a-z0-9]*]]: tensor<8x24x2xf32>, %[[Z:[a-z0-9]*]]: tensor<8x24x2xi4>
+// CHECK-DAG:     %[[P:.*]] = grouped.pack %[[Q]], %[[Q]] : tensor<8x24x32xi4>, tensor<8x24x32xi4> -> tensor<8x4x4x16xi32>
+// CHECK-DAG:     %[[S:.*]] = grouped.pack %[[C]], %[[C]] : tensor<8x24x2xf32>, tensor<8x24x2xf32> -> tensor<8x4x2x16xf32>
+// CHECK-DAG:     %[[B:.*]] = grouped.pack %[[Z]], %[[Z]] : tensor<8x24x2xi4>, tensor<8x24x2xi4> -> tensor<8x4x2x16xi8>
+// CHECK:         grouped.matmul %{{.*}} offsets(%{{.*}}) panels(%[[P]] : tensor<8x4x4x16xi32>) scales(%[[S]] : tensor<8x4x2x16xf32>) zero_points(%[[B]] : tensor<8x4x2x16xi8>)
+// CHECK-SAME:      {bits = 4 : i64, block_size = 16 : i64}
+func.func @quantized(%x: tensor<?x32xf32>, %s: tensor<8xi64>, %q: tensor<8x24x32xi4>, %c: tensor<8x24x2xf32>, %z: tensor<8x24x2xi4>) -> tensor<?x24xf32> {
+  %y = moe.grouped_matmul %x, %s weights(%q, %q) scales(%c, %c : tensor<8x24x2xf32>, tensor<8x24x2xf32>) zero_points(%z, %z : tensor<8x24x2xi4>, tensor<8x24x2xi4>) {block_size = 16 : i64} : tensor<?x32xf32>, tensor<8xi64>, (tensor<8x24x32xi4>, tensor<8x24x32xi4>) -> tensor<?x24xf32> epilogue {
+  ^bb0(%a: f32, %b: f32):
+    %p = arith.mulf %a, %b : f32
+    moe.yield %p : f32
+  }
+  return %y : tensor<?x24xf32>
+}

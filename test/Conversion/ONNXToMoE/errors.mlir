@@ -71,3 +71,107 @@ func.func @main(%x: tensor<2x3xf32>) -> tensor<*xf16> {
 func.func @main(%x: tensor<*xf32>) -> tensor<*xf32> {
   return %x : tensor<*xf32>
 }
+
+// -----
+
+func.func @main(%x: tensor<?x20xf32>, %given: tensor<32x2x8xui8>) -> tensor<*xf32> {
+  %q = onnx.constant dense<1> : tensor<32x2x8xui8>
+  %s = onnx.constant dense<1.0> : tensor<32x2xf32>
+  // expected-error @+1 {{node 'n' (com.microsoft::MatMulNBits): expects from 1 to 2147483647 weights per block, found 0}}
+  %0 = onnx.node "com.microsoft::MatMulNBits"(%x, %q, %s) {K = 20 : i64, N = 32 : i64} name "n" opset 1 : (tensor<?x20xf32>, tensor<32x2x8xui8>, tensor<32x2xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x: tensor<?x20xf32>, %given: tensor<32x2x8xui8>) -> tensor<*xf32> {
+  %q = onnx.constant dense<1> : tensor<32x2x8xui8>
+  %s = onnx.constant dense<1.0> : tensor<32x2xf32>
+  // expected-error @+1 {{node 'n' (com.microsoft::MatMulNBits): expects weights of 2, 4 or 8 bits, found 3}}
+  %0 = onnx.node "com.microsoft::MatMulNBits"(%x, %q, %s) {K = 20 : i64, N = 32 : i64, bits = 3 : i64, block_size = 16 : i64} name "n" opset 1 : (tensor<?x20xf32>, tensor<32x2x8xui8>, tensor<32x2xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x: tensor<?x20xf32>, %given: tensor<32x2x8xui8>) -> tensor<*xf32> {
+  %q = onnx.constant dense<1> : tensor<32x2x8xui8>
+  %s = onnx.constant dense<1.0> : tensor<32x2xf32>
+  // expected-error @+1 {{node 'n' (com.microsoft::MatMulNBits): expects a block size that is a multiple of 8, found 12}}
+  %0 = onnx.node "com.microsoft::MatMulNBits"(%x, %q, %s) {K = 20 : i64, N = 32 : i64, block_size = 12 : i64} name "n" opset 1 : (tensor<?x20xf32>, tensor<32x2x8xui8>, tensor<32x2xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x: tensor<?x20xf32>, %given: tensor<32x2x8xui8>) -> tensor<*xf32> {
+  %q = onnx.constant dense<1> : tensor<32x2x8xui8>
+  %s = onnx.constant dense<1.0> : tensor<32x2xf32>
+  // expected-error @+1 {{node 'n' (com.microsoft::MatMulNBits): expects weights in bytes of shape [1, 32, 32], found tensor<32x2x8xi8>}}
+  %0 = onnx.node "com.microsoft::MatMulNBits"(%x, %q, %s) {K = 20 : i64, N = 32 : i64, bits = 8 : i64, block_size = 16 : i64} name "n" opset 1 : (tensor<?x20xf32>, tensor<32x2x8xui8>, tensor<32x2xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x: tensor<?x20xf32>, %given: tensor<32x2x8xui8>) -> tensor<*xf32> {
+  %q = onnx.constant dense<1> : tensor<32x2x8xui8>
+  %s = onnx.constant dense<1.0> : tensor<32x2xf32>
+  // expected-error @+1 {{node 'n' (com.microsoft::MatMulNBits): expects constant weights}}
+  %0 = onnx.node "com.microsoft::MatMulNBits"(%x, %given, %s) {K = 20 : i64, N = 32 : i64, bits = 4 : i64, block_size = 16 : i64} name "n" opset 1 : (tensor<?x20xf32>, tensor<32x2x8xui8>, tensor<32x2xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x: tensor<?x20xf32>, %given: tensor<32x2x8xui8>) -> tensor<*xf32> {
+  %q = onnx.constant dense<1> : tensor<32x2x8xui8>
+  %s = onnx.constant dense<1.0> : tensor<32x2xf32>
+  %c = onnx.constant dense<1.0> : tensor<32xf32>
+  // expected-error @+1 {{node 'n' (com.microsoft::MatMulNBits): expects scales in f32, f16 or bf16 of shape [1, 32, 2], found tensor<32xf32>}}
+  %0 = onnx.node "com.microsoft::MatMulNBits"(%x, %q, %c) {K = 20 : i64, N = 32 : i64, bits = 4 : i64, block_size = 16 : i64} name "n" opset 1 : (tensor<?x20xf32>, tensor<32x2x8xui8>, tensor<32xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x: tensor<?x20xf32>, %given: tensor<32x2x8xui8>) -> tensor<*xf32> {
+  %q = onnx.constant dense<1> : tensor<32x2x8xui8>
+  %s = onnx.constant dense<1.0> : tensor<32x2xf32>
+  %z = onnx.constant dense<1> : tensor<32x2xui8>
+  // expected-error @+1 {{node 'n' (com.microsoft::MatMulNBits): expects zero points in floats or in bytes that hold 4 bits for each of [1, 32, 2], found tensor<32x2xi8>}}
+  %0 = onnx.node "com.microsoft::MatMulNBits"(%x, %q, %s, %z) {K = 20 : i64, N = 32 : i64, bits = 4 : i64, block_size = 16 : i64} name "n" opset 1 : (tensor<?x20xf32>, tensor<32x2x8xui8>, tensor<32x2xf32>, tensor<32x2xui8>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x: tensor<?x20xf32>, %given: tensor<32x2x8xui8>) -> tensor<*xf32> {
+  %q = onnx.constant dense<1> : tensor<32x2x8xui8>
+  %s = onnx.constant dense<1.0> : tensor<32x2xf32>
+  %o = onnx.none : none
+  %g = onnx.constant dense<0> : tensor<20xi32>
+  // expected-error @+1 {{node 'n' (com.microsoft::MatMulNBits): an order of the columns (g_idx) is not supported}}
+  %0 = onnx.node "com.microsoft::MatMulNBits"(%x, %q, %s, %o, %g) {K = 20 : i64, N = 32 : i64, bits = 4 : i64, block_size = 16 : i64} name "n" opset 1 : (tensor<?x20xf32>, tensor<32x2x8xui8>, tensor<32x2xf32>, none, tensor<20xi32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x: tensor<?x20xf32>, %given: tensor<32x2x8xui8>) -> tensor<*xf32> {
+  %q = onnx.constant dense<1> : tensor<32x2x8xui8>
+  %s = onnx.constant dense<1.0> : tensor<32x2xf32>
+  // expected-error @+1 {{node 'n' (com.microsoft::MatMulNBits): weights that are packed for a device are not supported}}
+  %0 = onnx.node "com.microsoft::MatMulNBits"(%x, %q, %s) {K = 20 : i64, N = 32 : i64, bits = 4 : i64, block_size = 16 : i64, weight_prepacked = 1 : i64} name "n" opset 1 : (tensor<?x20xf32>, tensor<32x2x8xui8>, tensor<32x2xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x: tensor<?x20xf32>, %given: tensor<32x2x8xui8>) -> tensor<*xf32> {
+  %q = onnx.constant dense<1> : tensor<32x2x8xui8>
+  %s = onnx.constant dense<1.0> : tensor<32x2xf32>
+  // expected-error @+1 {{node 'n' (com.microsoft::MatMulNBits): expects inner dimensions that agree, got 20 and 24}}
+  %0 = onnx.node "com.microsoft::MatMulNBits"(%x, %q, %s) {K = 24 : i64, N = 32 : i64, bits = 4 : i64, block_size = 16 : i64} name "n" opset 1 : (tensor<?x20xf32>, tensor<32x2x8xui8>, tensor<32x2xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}

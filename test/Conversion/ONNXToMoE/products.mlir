@@ -54,3 +54,24 @@ func.func @batch(%x: tensor<?x?x8xf16>, %y: tensor<1x8x?xf16>) -> tensor<*xf16> 
   %0 = onnx.node "MatMul"(%x, %y) opset 13 : (tensor<?x?x8xf16>, tensor<1x8x?xf16>) -> tensor<*xf16>
   return %0 : tensor<*xf16>
 }
+
+// Quantized weights are a view of the bytes as integers: 20 of each row's 32,
+// whose last block is padded. Zero points begin at bytes, row by row.
+// CHECK-DAG: moe.weight @[[Q:q__view.*]] {file = "m", length = 506 : i64, offset = 4096 : i64, strides = array<i64: {{[0-9]+}}, 32, 1>} : tensor<1x32x20xi4>
+// CHECK-DAG: moe.weight @[[S:s__view.*]] {file = "m", length = 256 : i64, offset = 8192 : i64} : tensor<1x32x2xf32>
+moe.weight @q {file = "m", offset = 4096 : i64, length = 512 : i64} : tensor<32x2x8xui8>
+moe.weight @s {file = "m", offset = 8192 : i64, length = 256 : i64} : tensor<64xf32>
+// CHECK-LABEL: func.func @quantized
+// CHECK-DAG: %[[W:.*]] = moe.get_weight @[[Q]] : tensor<1x32x20xi4>
+// CHECK-DAG: %[[C:.*]] = moe.get_weight @[[S]] : tensor<1x32x2xf32>
+// CHECK-DAG: %[[Z:.*]] = arith.constant dense<{{\[\[\[}}3, 1], {{.*}}> : tensor<1x32x2xi4>
+// CHECK: moe.grouped_matmul %{{.*}} weights(%[[W]]) scales(%[[C]] : tensor<1x32x2xf32>) zero_points(%[[Z]] : tensor<1x32x2xi4>) biases(%{{.*}} : tensor<1x32xf32>) {block_size = 16 : i64}
+func.func @quantized(%x: tensor<?x20xf32>, %b: tensor<32xf32>) -> tensor<*xf32> {
+  %q = moe.get_weight @q : tensor<32x2x8xui8>
+  %s = moe.get_weight @s : tensor<64xf32>
+  %z = onnx.constant dense<"0x13020304050607081112131415161718212223242526272831323334353637FF"> : tensor<32xui8>
+  %n = onnx.none : none
+  %0 = onnx.node "com.microsoft::MatMulNBits"(%x, %q, %s, %z, %n, %b) {K = 20 : i64, N = 32 : i64, bits = 4 : i64, block_size = 16 : i64, accuracy_level = 4 : i64} opset 1
+    : (tensor<?x20xf32>, tensor<32x2x8xui8>, tensor<64xf32>, tensor<32xui8>, none, tensor<32xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}

@@ -8,6 +8,7 @@
 
 #include "moe/Conversion/ONNXToMoE/WeightViews.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Parser/Parser.h"
 #include "gtest/gtest.h"
 
@@ -84,4 +85,60 @@ TEST_F(WeightViewsTest, MakesOneSymbolPerView) {
   EXPECT_TRUE(succeeded(module->verify()));
   // A second pass over the module finds them again.
   EXPECT_EQ(WeightSymbols(*module).getOrCreate(view.slice(1, 2, 2)), up);
+}
+
+TEST_F(WeightViewsTest, UnpacksBytes) {
+  module = parseSourceString<ModuleOp>(
+      R"(moe.weight @w {file = "m", offset = 64 : i64, length = 24 : i64}
+           : tensor<2x4x3xui8>)",
+      &context);
+  WeightView bytes = WeightView::of(*module->getOps<WeightOp>().begin());
+  std::optional<WeightView> integers = bytes.unpack(4);
+  ASSERT_TRUE(integers);
+  EXPECT_EQ(integers->getType(),
+            RankedTensorType::get({2, 4, 6}, IntegerType::get(&context, 4)));
+  EXPECT_FALSE(bytes.transposeMatrix().unpack(4));
+  // Element [0, 1, 3] is the high half of byte 4.
+  WeightView odd = integers->slice(1, 1, 2, 2).slice(2, 3, 2);
+  EXPECT_EQ(odd.offset, 64 + 4);
+  EXPECT_EQ(odd.bitOffset, 4);
+  WeightSymbols symbols(*module);
+  WeightOp symbol = symbols.getOrCreate(odd);
+  ASSERT_TRUE(symbol);
+  EXPECT_EQ(symbol.getBitOffset(), 4u);
+  EXPECT_TRUE(succeeded(module->verify()));
+  EXPECT_EQ(WeightSymbols(*module).getOrCreate(odd), symbol);
+  // An element starts at another bit: another symbol.
+  EXPECT_NE(symbols.getOrCreate(integers->slice(1, 1, 2, 2).slice(2, 2, 2)),
+            symbol);
+}
+
+TEST_F(WeightViewsTest, ViewsConstants) {
+  context.loadDialect<arith::ArithDialect>();
+  Type byte = IntegerType::get(&context, 8, IntegerType::Unsigned);
+  auto type = RankedTensorType::get({2, 2}, byte);
+  WeightSymbols symbols(*module);
+  auto elementsOf = [&](ArrayRef<uint8_t> bytes) {
+    auto constant = DenseElementsAttr::getFromRawBuffer(
+        type, ArrayRef(reinterpret_cast<const char *>(bytes.data()), 4));
+    OpBuilder b(&context);
+    b.setInsertionPointToEnd(module->getBody());
+    Value value = symbols.read(b, b.getUnknownLoc(),
+                               WeightView::of(constant)
+                                   .unpack(4)
+                                   ->slice(1, 1, 2, 2)
+                                   .transpose({1, 0}));
+    auto made = value.getDefiningOp<arith::ConstantOp>();
+    EXPECT_EQ(made.getType(),
+              RankedTensorType::get({2, 2}, IntegerType::get(&context, 4)));
+    SmallVector<uint64_t> elements;
+    for (const APInt &element :
+         cast<DenseElementsAttr>(made.getValue()).getValues<APInt>())
+      elements.push_back(element.getZExtValue());
+    return elements;
+  };
+  EXPECT_EQ(elementsOf({0x12, 0x34, 0x56, 0x78}),
+            (SmallVector<uint64_t>{1, 5, 3, 7}));
+  EXPECT_EQ(elementsOf({0x9A, 0x9A, 0x9A, 0x9A}), // kept as one element
+            (SmallVector<uint64_t>{9, 9, 9, 9}));
 }

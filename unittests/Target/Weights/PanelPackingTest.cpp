@@ -128,3 +128,44 @@ TEST(PanelPackingTest, PacksEveryKindOfPanel) {
                 << depth << " kind " << kind << " present " << present;
           }
 }
+
+TEST(PanelPackingTest, PacksBitsAsBytes) {
+  std::vector<uint8_t> bytes = pattern(1 << 12);
+  for (int64_t bits : {1, 2, 4})
+    for (int64_t depth : {0, 1, 3, 8, 21})
+      for (int64_t stride : {int64_t(1), int64_t(2), depth})
+        for (int present : {0, 5, 16}) {
+          PanelColumn columns[16];
+          for (int c = 0; c < present; ++c) {
+            int64_t at = 4 + c * 29 * bits;
+            columns[c] = {bytes.data() + at / 8, stride * bits, at % 8};
+          }
+          std::vector<uint8_t> got(depth * 16 + 16, 0xEE), want = got;
+          for (int64_t k = 0; k < depth; ++k)
+            for (int c = 0; c < 16; ++c) {
+              int64_t at = 4 + (c * 29 + k * stride) * bits;
+              want[k * 16 + c] =
+                  c < present ? bytes[at / 8] >> at % 8 & ((1 << bits) - 1) : 0;
+            }
+          packBytes(columns, depth, bits, got.data());
+          ASSERT_EQ(got, want) << "bits " << bits << " depth " << depth
+                               << " stride " << stride << " of " << present;
+        }
+}
+
+TEST(PanelPackingTest, ViewsBitsAsBytes) {
+  StridedBytes t{nullptr, {3, 5, 7}, {160, 32, 4}, 1, 4};
+  std::optional<StridedBytes> rows = t.asBytes();
+  ASSERT_TRUE(rows);
+  EXPECT_EQ(rows->shape, (SmallVector<int64_t, 4>{3, 5, 4}));
+  EXPECT_EQ(rows->strides, (SmallVector<int64_t, 4>{20, 4, 1}));
+  EXPECT_FALSE(t.asContiguousBytes()); // a nibble is left out of every row
+  t = StridedBytes{nullptr, {3, 5, 7}, {140, 28, 4}, 1, 4};
+  EXPECT_FALSE(t.asBytes()); // rows begin within bytes
+  std::optional<StridedBytes> all = t.asContiguousBytes();
+  ASSERT_TRUE(all);
+  EXPECT_EQ(all->shape, (SmallVector<int64_t, 4>{53}));
+  t = StridedBytes{nullptr, {3, 8}, {32, 4}, 1, 4, 4};
+  EXPECT_FALSE(t.asBytes());
+  EXPECT_FALSE(t.asContiguousBytes());
+}

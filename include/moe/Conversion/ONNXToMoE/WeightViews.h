@@ -7,7 +7,8 @@
 //===----------------------------------------------------------------------===//
 //
 // A transposed, sliced or reshaped weight is a new symbol over the same bytes,
-// never a copy: the bytes are read once, when the weight file is written.
+// never a copy: the bytes are read once, when the weight file is written. Small
+// constants, whose elements are in the module, can be viewed in the same way.
 //
 //===----------------------------------------------------------------------===//
 
@@ -20,17 +21,24 @@
 
 namespace mlir::moe {
 
-/// Which elements of the file a tensor consists of. The methods return the view
-/// that the operation on the tensor would give.
+/// Which elements of the file, or of a constant, a tensor consists of. The
+/// methods return the view that the operation on the tensor would give.
 struct WeightView {
   WeightOp weight;
-  /// Of element [0, 0, ...], in bytes of the file.
+  /// In the place of a weight.
+  DenseElementsAttr constant;
+  Type elementType;
+  /// Of element [0, 0, ...], in bytes of the file or of the constant.
   int64_t offset;
   SmallVector<int64_t> shape;
   /// In elements.
   SmallVector<int64_t> strides;
+  /// Where in the byte at `offset` an element of less than 8 bits begins.
+  int64_t bitOffset = 0;
 
   static WeightView of(WeightOp weight);
+  /// Elements of whole bytes only.
+  static WeightView of(DenseElementsAttr constant);
 
   /// `[.., begin : begin + size * step : step, ..]` of dimension `dim`. Two
   /// halves are slices of step 1, interleaved ones slices of step 2.
@@ -46,6 +54,9 @@ struct WeightView {
   WeightView splitDim(int64_t dim, int64_t inner) const;
   /// Any shape with as many elements; none when the strides do not allow it.
   std::optional<WeightView> reshape(ArrayRef<int64_t> shape) const;
+  /// Bytes that lie side by side in the last dimension as integers of `bits`
+  /// bits, the lowest bits first; none when they do not.
+  std::optional<WeightView> unpack(int64_t bits) const;
 
   RankedTensorType getType() const;
 };
@@ -59,14 +70,16 @@ public:
   /// The symbol that `value` reads; null when `value` is not the result of a
   /// `moe.get_weight` of a `moe.weight`.
   WeightOp lookup(Value value) const;
+  /// The view that is all of `value`: of a weight or a constant.
+  std::optional<WeightView> view(Value value) const;
   /// The symbol for `view`: an existing one, or `@name__view` next to it. Null
-  /// when an element of the view does not begin at a byte.
+  /// for weights whose own elements share bytes.
   WeightOp getOrCreate(const WeightView &view);
   /// The symbol for weights of one type stacked along a new first dimension.
   WeightStackOp getOrCreateStack(ArrayRef<WeightOp> slices);
   /// `moe.get_weight` of `symbol`.
   Value read(OpBuilder &builder, Location loc, WeightSymbolOpInterface symbol);
-  /// `moe.get_weight` of the symbol for `view`.
+  /// `moe.get_weight` of the symbol for `view`, or a constant.
   Value read(OpBuilder &builder, Location loc, const WeightView &view);
 
 private:

@@ -18,16 +18,28 @@
 #include "llvm/ADT/SmallVector.h"
 
 #include <cstdint>
+#include <optional>
 
 namespace mlir::moe {
 
-/// A tensor in memory. Strides count bytes and are at least 0.
+/// A tensor in memory. Strides count bytes and are at least 0; those of
+/// elements of less than 8 bits count bits, and only `packBytes` takes such
+/// tensors.
 struct StridedBytes {
   const uint8_t *data = nullptr;
   llvm::SmallVector<int64_t, 4> shape;
   llvm::SmallVector<int64_t, 4> strides;
   /// Bytes of one element: 1, 2, 4, 8 or 16.
   int64_t elementSize = 1;
+  /// Below 8: bits of one element, and the bit of `data` where the first
+  /// begins.
+  int64_t elementBits = 8, bitOffset = 0;
+
+  /// The same memory as bytes: of elements that lie side by side in the last
+  /// dimension, whose rows begin at bytes. None otherwise.
+  std::optional<StridedBytes> asBytes() const;
+  /// The same of a contiguous tensor, as one run of bytes.
+  std::optional<StridedBytes> asContiguousBytes() const;
 
   /// The same elements in the same order with as few dimensions as possible;
   /// a contiguous tensor gets at most one.
@@ -42,16 +54,23 @@ void gatherElements(const StridedBytes &tensor, int64_t begin, int64_t end,
                     uint8_t *out);
 
 /// Where one of a panel's columns lies: `k` and `k + 1` are `stride` bytes
-/// apart. Null data stands for a column of zeros.
+/// apart. Null data stands for a column of zeros. Of elements of less than 8
+/// bits the stride counts bits, and the first element begins at bit `bit`.
 struct PanelColumn {
   const uint8_t *data = nullptr;
   int64_t stride = 0;
+  int64_t bit = 0;
 };
 
 /// Packs `depth` values of each of 16 columns in the layout of
 /// `grouped.packed_weight`: [ceil(depth / interleave), 16 * interleave].
 void packPanel(llvm::ArrayRef<PanelColumn> columns, int64_t depth,
                int64_t elementSize, int64_t interleave, uint8_t *out);
+
+/// Packs `depth` integers of `bits` < 8 bits of each of 16 columns as bytes:
+/// [depth, 16].
+void packBytes(llvm::ArrayRef<PanelColumn> columns, int64_t depth, int64_t bits,
+               uint8_t *out);
 
 } // namespace mlir::moe
 

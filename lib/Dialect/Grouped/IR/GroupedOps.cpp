@@ -46,6 +46,28 @@ SmallVector<int64_t> grouped::panelShape(ArrayRef<int64_t> weightShape,
           kPanelColumns * interleave};
 }
 
+RankedTensorType grouped::panelType(RankedTensorType weight, int64_t numWeights,
+                                    bool isZeroPoint) {
+  SmallVector<int64_t> shape(weight.getShape());
+  Type element = weight.getElementType();
+  if (isa<IntegerType>(element)) {
+    int64_t width = isZeroPoint ? 8 : kWordBits;
+    if (!isZeroPoint)
+      shape[2] = llvm::divideCeilSigned(
+          shape[2] * weight.getElementTypeBitWidth(), kWordBits);
+    element = IntegerType::get(weight.getContext(), width);
+  }
+  return RankedTensorType::get(panelShape(shape, element, numWeights), element);
+}
+
+/// The panels that a packing of `numWeights` weights of type `weight` may have
+/// where it has `found`.
+static RankedTensorType requiredPanels(RankedTensorType weight,
+                                       int64_t numWeights, Type found) {
+  return panelType(weight, numWeights,
+                   cast<ShapedType>(found).getElementType().isInteger(8));
+}
+
 static bool dimsAgree(int64_t a, int64_t b) {
   return ShapedType::isDynamic(a) || ShapedType::isDynamic(b) || a == b;
 }
@@ -138,10 +160,8 @@ PackedWeightOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
     if (source != first) // G1
       return emitOpError("expects sources of one type, got ")
              << source << " and " << first;
-    auto required = RankedTensorType::get(panelShape(source.getShape(),
-                                                     source.getElementType(),
-                                                     getSources().size()),
-                                          source.getElementType());
+    RankedTensorType required =
+        requiredPanels(source, getSources().size(), getType());
     if (getWeightType() != required) // G1
       return emitOpError("expects panels of type ")
              << required << ", got " << getWeightType();
@@ -159,9 +179,8 @@ LogicalResult PackOp::verify() {
     if (weight.getType() != first) // G1
       return emitOpError("expects weights of one type, got ")
              << weight.getType() << " and " << first;
-  auto required = RankedTensorType::get(
-      panelShape(first.getShape(), first.getElementType(), getWeights().size()),
-      first.getElementType());
+  RankedTensorType required =
+      requiredPanels(first, getWeights().size(), getPanels().getType());
   if (getPanels().getType() != required) // G1
     return emitOpError("expects panels of type ")
            << required << ", got " << getPanels().getType();
@@ -297,6 +316,48 @@ static LogicalResult verifySchedule(MatmulOp op) {
   return success();
 }
 
+/// G6: scales, and the attributes that say how panels of words are read.
+static LogicalResult verifyQuantization(MatmulOp op) {
+  bool isQuantized = shaped(op.getPanels()).getElementType().isInteger();
+  if (!isQuantized) {
+    if (op.getScales() || op.getZeroPoints() || op.getBits() ||
+        op.getBlockSize())
+      return op.emitOpError("expects panels of i32 for scales, zero points, "
+                            "bits or a block size");
+    return success();
+  }
+  std::optional<int64_t> bits = op.getBits(), blockSize = op.getBlockSize();
+  if (!op.getScales() || !bits || !llvm::is_contained({2, 4, 8}, *bits) ||
+      !blockSize || *blockSize < 1)
+    return op.emitOpError("expects scales, 2, 4 or 8 bits and a block size of "
+                          "at least 1 for panels of i32");
+  int64_t depth = shaped(op.getRows()).getDimSize(1);
+  if (*blockSize < depth && *blockSize % (kWordBits / *bits) != 0)
+    return op.emitOpError("expects a block size of K or of a multiple of ")
+           << kWordBits / *bits << ", got " << *blockSize;
+  int64_t blocks = llvm::divideCeilSigned(depth, *blockSize);
+  int64_t columns = shaped(op.getOuts()[0]).getDimSize(1);
+  for (Value value : {op.getScales(), op.getZeroPoints()}) {
+    if (!value)
+      continue;
+    ShapedType type = shaped(value);
+    SmallVector<int64_t> required =
+        panelShape({shaped(op.getPanels()).getDimSize(0), columns, blocks},
+                   type.getElementType(), op.getNumWeights());
+    if (type.getShape() != ArrayRef(required)) {
+      InFlightDiagnostic diag =
+          op.emitOpError("expects scales and zero points of shape [");
+      llvm::interleaveComma(required, diag);
+      return diag << "], got " << type;
+    }
+    if (type.getElementType().isF64())
+      return op.emitOpError("expects scales and zero points of at most 32 "
+                            "bits, got ")
+             << type;
+  }
+  return success();
+}
+
 LogicalResult MatmulOp::verify() {
   if (failed(verifyOuts(*this, 1)) || failed(verifySchedule(*this)))
     return failure();
@@ -316,8 +377,13 @@ LogicalResult MatmulOp::verify() {
   if (!panels.hasStaticShape() || rows.isDynamicDim(1) ||
       out.isDynamicDim(1)) // G2
     return emitOpError("expects static expert, column and row widths");
+  if (failed(verifyQuantization(*this))) // G6
+    return failure();
+  int64_t depth = rows.getDimSize(1);
+  if (getBits())
+    depth = llvm::divideCeilSigned(depth * *getBits(), kWordBits);
   SmallVector<int64_t> required =
-      panelShape({panels.getDimSize(0), out.getDimSize(1), rows.getDimSize(1)},
+      panelShape({panels.getDimSize(0), out.getDimSize(1), depth},
                  panels.getElementType(), weights);
   if (panels.getShape() != ArrayRef(required)) { // G1
     InFlightDiagnostic diag = emitOpError("expects panels of shape [");

@@ -40,12 +40,18 @@ static SmallVector<Attribute> weightSymbols(PackOp op) {
 }
 
 /// Packs weights that are only known at run time: element by element, in the
-/// order of the panels.
+/// order of the panels. A word of quantized weights is put together from the
+/// elements that it holds.
 static Value packAtRunTime(ImplicitLocOpBuilder &b, PackOp op) {
   auto panels = cast<RankedTensorType>(op.getPanels().getType());
   auto weight = cast<RankedTensorType>(op.getWeights().front().getType());
   int64_t interleave = panelInterleave(panels.getElementType());
   int64_t count = op.getWeights().size();
+  int64_t bits = weight.getElementTypeBitWidth();
+  bool isInteger = weight.getElementType().isInteger();
+  int64_t perElement = isInteger && panels.getElementType().isInteger(kWordBits)
+                           ? kWordBits / bits
+                           : 1;
   Value empty =
       tensor::EmptyOp::create(b, panels.getShape(), panels.getElementType());
   auto body = [&](OpBuilder &nested, Location loc, ValueRange) {
@@ -63,27 +69,40 @@ static Value packAtRunTime(ImplicitLocOpBuilder &b, PackOp op) {
             nb, arith::DivUIOp::create(nb, panel, constant(count)),
             constant(kPanelColumns)),
         arith::DivUIOp::create(nb, lane, constant(interleave)));
-    Value k = arith::AddIOp::create(
-        nb, arith::MulIOp::create(nb, index(2), constant(interleave)),
+    Value first = arith::AddIOp::create(
+        nb,
+        arith::MulIOp::create(nb, index(2), constant(interleave * perElement)),
         arith::RemUIOp::create(nb, lane, constant(interleave)));
     Value which = arith::RemUIOp::create(nb, panel, constant(count));
     Value lastN = constant(weight.getDimSize(1) - 1);
     Value lastK = constant(weight.getDimSize(2) - 1);
-    Value inside = arith::AndIOp::create(
-        nb, arith::CmpIOp::create(nb, arith::CmpIPredicate::ule, n, lastN),
-        arith::CmpIOp::create(nb, arith::CmpIPredicate::ule, k, lastK));
-    SmallVector<Value> at{index(0), arith::MinUIOp::create(nb, n, lastN),
-                          arith::MinUIOp::create(nb, k, lastK)};
-    Value value =
-        arith::ConstantOp::create(nb, nb.getZeroAttr(panels.getElementType()));
-    Value zero = value;
-    for (auto [w, source] : llvm::enumerate(op.getWeights())) {
-      Value element = tensor::ExtractOp::create(nb, source, at);
-      Value chosen = arith::CmpIOp::create(nb, arith::CmpIPredicate::eq, which,
-                                           constant(w));
-      value = arith::SelectOp::create(nb, chosen, element, value);
+    auto elementAt = [&](Value k) -> Value {
+      Value inside = arith::AndIOp::create(
+          nb, arith::CmpIOp::create(nb, arith::CmpIPredicate::ule, n, lastN),
+          arith::CmpIOp::create(nb, arith::CmpIPredicate::ule, k, lastK));
+      SmallVector<Value> at{index(0), arith::MinUIOp::create(nb, n, lastN),
+                            arith::MinUIOp::create(nb, k, lastK)};
+      Value value = arith::ConstantOp::create(
+          nb, nb.getZeroAttr(weight.getElementType()));
+      Value zero = value;
+      for (auto [w, source] : llvm::enumerate(op.getWeights())) {
+        Value element = tensor::ExtractOp::create(nb, source, at);
+        Value chosen = arith::CmpIOp::create(nb, arith::CmpIPredicate::eq,
+                                             which, constant(w));
+        value = arith::SelectOp::create(nb, chosen, element, value);
+      }
+      value = arith::SelectOp::create(nb, inside, value, zero);
+      return value.getType() == panels.getElementType()
+                 ? value
+                 : arith::ExtUIOp::create(nb, panels.getElementType(), value);
+    };
+    Value value = elementAt(first);
+    for (int64_t i = 1; i < perElement; ++i) {
+      Value next = elementAt(arith::AddIOp::create(nb, first, constant(i)));
+      Value shift = arith::ConstantIntOp::create(nb, i * bits, kWordBits);
+      value = arith::OrIOp::create(nb, value,
+                                   arith::ShLIOp::create(nb, next, shift));
     }
-    value = arith::SelectOp::create(nb, inside, value, zero);
     linalg::YieldOp::create(nb, value);
   };
   SmallVector<utils::IteratorType> loops(4, utils::IteratorType::parallel);
@@ -98,9 +117,10 @@ struct PackWeights : grouped::impl::PackWeightsPassBase<PackWeights> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
     SymbolTable symbols(module);
-    llvm::DenseMap<Attribute, PackedWeightOp> made;
+    // By sources and type: zero points can be packed as weights are.
+    llvm::DenseMap<std::pair<Attribute, Type>, PackedWeightOp> made;
     for (auto packed : module.getOps<PackedWeightOp>())
-      made[packed.getSourcesAttr()] = packed;
+      made[{packed.getSourcesAttr(), packed.getType()}] = packed;
 
     SmallVector<PackOp> packs;
     module.walk([&](PackOp op) { packs.push_back(op); });
@@ -113,7 +133,8 @@ struct PackWeights : grouped::impl::PackWeightsPassBase<PackWeights> {
         rewriter.replaceOp(op, packAtRunTime(b, op));
         continue;
       }
-      PackedWeightOp &packed = made[rewriter.getArrayAttr(sources)];
+      PackedWeightOp &packed =
+          made[{rewriter.getArrayAttr(sources), op.getPanels().getType()}];
       if (!packed) {
         Operation *source =
             symbols.lookup(cast<FlatSymbolRefAttr>(sources.front()).getValue());

@@ -29,23 +29,22 @@ struct DropEpilogueOperands : OpRewritePattern<GroupedMatmulOp> {
     if (op.getEpilogue().empty())
       return rewriter.notifyMatchFailure(op, "no epilogue");
     Block &body = op.getEpilogue().front();
-    SmallVector<Value> weights(op.getWeights()), biases(op.getBiases()),
-        extras(op.getExtras());
+    SmallVector<ExpertMatrix> matrices = op.getMatrices();
+    SmallVector<Value> extras(op.getExtras());
     llvm::BitVector dropped(body.getNumArguments());
     // The accumulators of equal weights and biases are equal, as are equal
     // extras: later ones give way to the first.
     auto same = [&](unsigned a, unsigned b) {
-      unsigned count = weights.size();
+      unsigned count = matrices.size();
       if ((a < count) != (b < count))
         return false;
       if (a >= count)
         return extras[a - count] == extras[b - count];
-      return weights[a] == weights[b] &&
-             (biases.empty() || biases[a] == biases[b]);
+      return matrices[a] == matrices[b];
     };
-    unsigned weightsLeft = weights.size();
+    unsigned weightsLeft = matrices.size();
     for (unsigned i = body.getNumArguments(); i-- > 0;) {
-      bool isWeight = i < weights.size();
+      bool isWeight = i < matrices.size();
       if (isWeight && weightsLeft == 1)
         break; // the one that stays
       unsigned first = 0;
@@ -62,20 +61,18 @@ struct DropEpilogueOperands : OpRewritePattern<GroupedMatmulOp> {
     if (dropped.none())
       return rewriter.notifyMatchFailure(op, "every operand is used");
 
-    auto keep = [&](SmallVector<Value> &values, unsigned firstArgument) {
-      SmallVector<Value> kept;
+    auto keep = [&](auto &values, unsigned firstArgument) {
+      std::decay_t<decltype(values)> kept;
       for (auto [i, value] : llvm::enumerate(values))
         if (!dropped[firstArgument + i])
           kept.push_back(value);
       values = std::move(kept);
     };
-    keep(extras, weights.size());
-    keep(biases, 0);
-    keep(weights, 0);
+    keep(extras, matrices.size());
+    keep(matrices, 0);
     rewriter.modifyOpInPlace(op, [&] {
       body.eraseArguments(dropped);
-      op.getWeightsMutable().assign(weights);
-      op.getBiasesMutable().assign(biases);
+      op.setMatrices(matrices);
       op.getExtrasMutable().assign(extras);
     });
     return success();

@@ -98,8 +98,14 @@ LogicalResult WeightOp::verify() {
   if (llvm::AddOverflow(static_cast<int64_t>(getOffset()),
                         static_cast<int64_t>(getLength()), end)) // W2
     return emitOpError("expects the end of the bytes to lie below 2^63");
+  int64_t bitOffset = static_cast<int64_t>(getBitOffset().value_or(0));
+  if (bitOffset < 0 || bitOffset >= 8 || bitOffset % bits != 0) // W6
+    return emitOpError("expects a bit offset of whole elements and less than a "
+                       "byte, got ")
+           << bitOffset;
   int64_t extentBits = 0;
-  if (!empty && llvm::MulOverflow(last + 1, bits, extentBits)) // W3
+  if (!empty && (llvm::MulOverflow(last + 1, bits, extentBits) ||
+                 llvm::AddOverflow(extentBits, bitOffset, extentBits))) // W3
     return emitOpError("expects an extent below 2^63 bits");
   int64_t required = llvm::divideCeil(extentBits, 8);
   if (static_cast<int64_t>(getLength()) != required) // W2
@@ -250,6 +256,105 @@ DispatchOp::reifyResultShapes(OpBuilder &b,
 // GroupedMatmulOp
 //===----------------------------------------------------------------------===//
 
+void GroupedMatmulOp::build(OpBuilder &b, OperationState &state, Type result,
+                            Value rows, Value groupSizes,
+                            ArrayRef<ExpertMatrix> matrices,
+                            ValueRange extras) {
+  SmallVector<Value> weights, scales, zeroPoints, biases;
+  for (const ExpertMatrix &matrix : matrices) {
+    weights.push_back(matrix.weight);
+    if (matrix.scales)
+      scales.push_back(matrix.scales);
+    if (matrix.zeroPoints)
+      zeroPoints.push_back(matrix.zeroPoints);
+    if (matrix.bias)
+      biases.push_back(matrix.bias);
+  }
+  build(b, state, result, rows, groupSizes, weights, scales, zeroPoints, biases,
+        extras,
+        scales.empty() ? IntegerAttr()
+                       : b.getI64IntegerAttr(matrices.front().blockSize));
+}
+
+SmallVector<ExpertMatrix> GroupedMatmulOp::getMatrices() {
+  SmallVector<ExpertMatrix> matrices;
+  auto at = [](OperandRange values, size_t i) {
+    return values.empty() ? Value() : values[i];
+  };
+  for (auto [i, weight] : llvm::enumerate(getWeights()))
+    matrices.push_back({weight, at(getBiases(), i), at(getScales(), i),
+                        at(getZeroPoints(), i),
+                        static_cast<int64_t>(getBlockSize().value_or(0))});
+  return matrices;
+}
+
+void GroupedMatmulOp::setMatrices(ArrayRef<ExpertMatrix> matrices) {
+  auto assign = [&](MutableOperandRange range, Value ExpertMatrix::*member) {
+    SmallVector<Value> values;
+    for (const ExpertMatrix &matrix : matrices)
+      if (matrix.*member)
+        values.push_back(matrix.*member);
+    range.assign(values);
+  };
+  assign(getWeightsMutable(), &ExpertMatrix::weight);
+  assign(getScalesMutable(), &ExpertMatrix::scales);
+  assign(getZeroPointsMutable(), &ExpertMatrix::zeroPoints);
+  assign(getBiasesMutable(), &ExpertMatrix::bias);
+}
+
+/// C19: what quantized weights need, and float weights must not have.
+static LogicalResult verifyQuantization(GroupedMatmulOp op) {
+  auto weight = cast<RankedTensorType>(op.getWeights().front().getType());
+  std::optional<int64_t> blockSize = op.getBlockSize();
+  if (isa<FloatType>(weight.getElementType())) {
+    if (blockSize || !op.getScales().empty() || !op.getZeroPoints().empty())
+      return op.emitOpError("expects integer weights for scales, zero points "
+                            "or a block size, got ")
+             << weight;
+    return success();
+  }
+  int64_t depth = weight.getDimSize(2);
+  if (!blockSize || *blockSize < 1)
+    return op.emitOpError("expects a block size of at least 1 for integer "
+                          "weights");
+  int64_t perWord = 32 / weight.getElementTypeBitWidth();
+  if (*blockSize < depth && *blockSize % perWord != 0)
+    return op.emitOpError("expects a block size of K or of a multiple of ")
+           << perWord << ", got " << *blockSize;
+  SmallVector<int64_t> shape{weight.getDimSize(0), weight.getDimSize(1),
+                             llvm::divideCeilSigned(depth, *blockSize)};
+  auto verifyAll = [&](OperandRange values, StringRef what,
+                       bool allowInteger) -> LogicalResult {
+    if (values.size() != op.getWeights().size())
+      return op.emitOpError("expects one tensor of ")
+             << what << " per weight, got " << values.size() << " for "
+             << op.getWeights().size() << " weights";
+    auto first = cast<RankedTensorType>(values.front().getType());
+    for (Value value : values) {
+      auto type = cast<RankedTensorType>(value.getType());
+      if (type.getShape() != ArrayRef(shape) || type != first) {
+        InFlightDiagnostic diag = op.emitOpError("expects ")
+                                  << what << " of one type and of shape [";
+        llvm::interleaveComma(shape, diag);
+        return diag << "], got " << type;
+      }
+    }
+    Type element = first.getElementType();
+    if (element.isF64() ||
+        (isa<IntegerType>(element) && element != weight.getElementType()))
+      return op.emitOpError("expects ")
+             << what << " of at most 32 bits"
+             << (allowInteger ? " or of the weights' type" : "") << ", got "
+             << element;
+    return success();
+  };
+  if (failed(verifyAll(op.getScales(), "scales", false)))
+    return failure();
+  return op.getZeroPoints().empty()
+             ? success()
+             : verifyAll(op.getZeroPoints(), "zero points", true);
+}
+
 LogicalResult GroupedMatmulOp::verify() {
   auto rows = getRows().getType();
   auto result = getResult().getType();
@@ -291,6 +396,8 @@ LogicalResult GroupedMatmulOp::verify() {
       (getWeights().size() != 1 || !getExtras().empty())) // C8
     return emitOpError(
         "expects an epilogue for more than one weight or for extras");
+  if (failed(verifyQuantization(*this))) // C19
+    return failure();
   bool wide = result.getElementType().isF64();
   if (rows.getElementType().isF64() != wide ||
       first.getElementType().isF64() != wide) // C11

@@ -74,10 +74,18 @@ static GroupedMatmulOp productOf(Value value, Operation *user) {
   return matmul && hasOneUser(value, user) ? matmul : GroupedMatmulOp();
 }
 
+/// What the matrices of one operation have in common.
+static auto matrixTypes(const ExpertMatrix &matrix) {
+  auto typeOf = [](Value value) { return value ? value.getType() : Type(); };
+  return std::tuple(typeOf(matrix.weight), typeOf(matrix.scales),
+                    typeOf(matrix.zeroPoints), matrix.blockSize);
+}
+
 /// Whether both can be one operation.
 static bool compatible(GroupedMatmulOp a, GroupedMatmulOp b) {
   return a.getRows() == b.getRows() && a.getGroupSizes() == b.getGroupSizes() &&
-         a.getWeights().front().getType() == b.getWeights().front().getType();
+         matrixTypes(a.getMatrices().front()) ==
+             matrixTypes(b.getMatrices().front());
 }
 
 /// The one value of a constant tensor or of a tensor filled with a constant.
@@ -259,9 +267,11 @@ static Value asBias(PatternRewriter &rewriter, Location loc, Value vector) {
 }
 
 static Value zeros(PatternRewriter &rewriter, Location loc,
-                   RankedTensorType weight) {
-  auto type = RankedTensorType::get(weight.getShape().take_front(2),
-                                    weight.getElementType());
+                   GroupedMatmulOp matmul) {
+  auto weight = cast<RankedTensorType>(matmul.getWeights().front().getType());
+  auto type =
+      RankedTensorType::get(weight.getShape().take_front(2),
+                            matmul.getResult().getType().getElementType());
   return arith::ConstantOp::create(rewriter, loc,
                                    cast<TypedAttr>(rewriter.getZeroAttr(type)));
 }
@@ -287,44 +297,40 @@ LogicalResult FuseConsumer::matchAndRewrite(linalg::GenericOp op,
                      ? resultType.getElementType()
                      : Type(rewriter.getF32Type());
 
-  SmallVector<Value> weights, extras;
+  SmallVector<ExpertMatrix> matrices;
+  SmallVector<Value> extras;
   DenseMap<Operation *, Value> addedBias;
   for (auto [input, role] : llvm::zip_equal(op.getDpsInputOperands(), roles))
     if (role.kind == Role::Bias)
       addedBias[role.matmul] = asBias(rewriter, loc, input->get());
   bool anyBias = !addedBias.empty();
   for (GroupedMatmulOp matmul : matmuls) {
-    llvm::append_range(weights, matmul.getWeights());
     llvm::append_range(extras, matmul.getExtras());
     anyBias |= !matmul.getBiases().empty();
   }
-  SmallVector<Value> biases;
-  for (GroupedMatmulOp matmul :
-       anyBias ? matmuls : ArrayRef<GroupedMatmulOp>()) {
-    if (Value bias = addedBias.lookup(matmul))
-      biases.push_back(bias);
-    else if (!matmul.getBiases().empty())
-      llvm::append_range(biases, matmul.getBiases());
-    else
-      for (Value weight : matmul.getWeights())
-        biases.push_back(
-            zeros(rewriter, loc, cast<RankedTensorType>(weight.getType())));
-  }
+  for (GroupedMatmulOp matmul : matmuls)
+    for (ExpertMatrix matrix : matmul.getMatrices()) {
+      if (Value bias = addedBias.lookup(matmul))
+        matrix.bias = bias;
+      else if (anyBias && !matrix.bias)
+        matrix.bias = zeros(rewriter, loc, matmul);
+      matrices.push_back(matrix);
+    }
   for (auto [input, role] : llvm::zip_equal(op.getDpsInputOperands(), roles))
     if (role.kind == Role::Extra)
       extras.push_back(input->get());
 
-  auto fused = GroupedMatmulOp::create(
-      rewriter, loc, resultType, matmuls[0].getRows(),
-      matmuls[0].getGroupSizes(), weights, biases, extras);
-  size_t count = weights.size() + extras.size();
+  auto fused =
+      GroupedMatmulOp::create(rewriter, loc, resultType, matmuls[0].getRows(),
+                              matmuls[0].getGroupSizes(), matrices, extras);
+  size_t count = matrices.size() + extras.size();
   Block *body = rewriter.createBlock(&fused.getEpilogue(), {},
                                      SmallVector<Type>(count, compute),
                                      SmallVector<Location>(count, loc));
 
   // The products' own epilogues first; each gives the product's value.
   DenseMap<Operation *, Value> products;
-  unsigned nextWeight = 0, nextExtra = weights.size();
+  unsigned nextWeight = 0, nextExtra = matrices.size();
   for (GroupedMatmulOp matmul : matmuls) {
     SmallVector<Value> arguments;
     for (unsigned i = 0; i < matmul.getWeights().size(); ++i)

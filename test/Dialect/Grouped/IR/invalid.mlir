@@ -73,6 +73,23 @@ func.func @f(%w: tensor<8x24x16xf32>) {
 
 // -----
 
+// Integers are packed as words, their zero points as bytes.
+func.func @f(%w: tensor<8x24x17xi4>) {
+  // expected-error@+1 {{'grouped.pack' op expects panels of type 'tensor<8x2x3x16xi32>', got 'tensor<8x2x2x16xi32>'}}
+  %p = grouped.pack %w : tensor<8x24x17xi4> -> tensor<8x2x2x16xi32>
+  return
+}
+
+// -----
+
+func.func @f(%w: tensor<8x24x17xi4>) {
+  // expected-error@+1 {{'grouped.pack' op expects panels of type 'tensor<8x2x17x16xi8>', got 'tensor<8x2x9x16xi8>'}}
+  %p = grouped.pack %w : tensor<8x24x17xi4> -> tensor<8x2x9x16xi8>
+  return
+}
+
+// -----
+
 // G4: the outs of a kernel.
 
 func.func @f(%l: tensor<?x8xf32>, %w: tensor<?x2xf32>) {
@@ -412,5 +429,78 @@ func.func @f(%x: memref<?x16xf32>, %o: memref<9xi64>, %p: memref<8x2x16x16xf32>,
 func.func @f(%x: memref<?x16xf32>, %o: memref<9xi64>, %p: memref<8x2x16x16xf32>, %y: memref<?x24xf32>) {
   // expected-error@+1 {{'grouped.matmul' op expects a schedule with an i64 of at least 1 as 'tile_rows', got {accumulators = 12 : i64, k_block = 256 : i64, panel_block = 16 : i64, row_block = 120 : i64, tile_panels = 1 : i64, tile_rows = 0 : i64, vectors_per_panel = 2 : i64}}}
   grouped.matmul %x offsets(%o : memref<9xi64>) panels(%p : memref<8x2x16x16xf32>) outs(%y : memref<?x24xf32>) {schedule = {accumulators = 12 : i64, k_block = 256 : i64, panel_block = 16 : i64, row_block = 120 : i64, tile_panels = 1 : i64, tile_rows = 0 : i64, vectors_per_panel = 2 : i64}} : memref<?x16xf32>
+  return
+}
+
+// -----
+
+// G6: quantized weights.
+func.func @f(%x: memref<?x16xf32>, %o: memref<9xi64>, %p: memref<8x2x16x16xf32>, %c: memref<8x2x1x16xf32>, %y: memref<?x24xf32>) {
+  // expected-error@+1 {{'grouped.matmul' op expects panels of i32 for scales, zero points, bits or a block size}}
+  grouped.matmul %x offsets(%o : memref<9xi64>) panels(%p : memref<8x2x16x16xf32>) scales(%c : memref<8x2x1x16xf32>) outs(%y : memref<?x24xf32>) {bits = 4 : i64, block_size = 16 : i64} : memref<?x16xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: memref<?x16xf32>, %o: memref<9xi64>, %p: memref<8x2x2x16xi32>, %y: memref<?x24xf32>) {
+  // expected-error@+1 {{'grouped.matmul' op expects scales, 2, 4 or 8 bits and a block size of at least 1 for panels of i32}}
+  grouped.matmul %x offsets(%o : memref<9xi64>) panels(%p : memref<8x2x2x16xi32>) outs(%y : memref<?x24xf32>) {bits = 4 : i64, block_size = 16 : i64} : memref<?x16xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: memref<?x16xf32>, %o: memref<9xi64>, %p: memref<8x2x2x16xi32>, %c: memref<8x2x1x16xf32>, %y: memref<?x24xf32>) {
+  // expected-error@+1 {{'grouped.matmul' op expects scales, 2, 4 or 8 bits and a block size of at least 1 for panels of i32}}
+  grouped.matmul %x offsets(%o : memref<9xi64>) panels(%p : memref<8x2x2x16xi32>) scales(%c : memref<8x2x1x16xf32>) outs(%y : memref<?x24xf32>) {bits = 3 : i64, block_size = 16 : i64} : memref<?x16xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: memref<?x16xf32>, %o: memref<9xi64>, %p: memref<8x2x2x16xi32>, %c: memref<8x2x1x16xf32>, %y: memref<?x24xf32>) {
+  // expected-error@+1 {{'grouped.matmul' op expects scales, 2, 4 or 8 bits and a block size of at least 1 for panels of i32}}
+  grouped.matmul %x offsets(%o : memref<9xi64>) panels(%p : memref<8x2x2x16xi32>) scales(%c : memref<8x2x1x16xf32>) outs(%y : memref<?x24xf32>) {bits = 4 : i64} : memref<?x16xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: memref<?x16xf32>, %o: memref<9xi64>, %p: memref<8x2x2x16xi32>, %c: memref<8x2x1x16xf32>, %y: memref<?x24xf32>) {
+  // expected-error@+1 {{'grouped.matmul' op expects a block size of K or of a multiple of 8, got 4}}
+  grouped.matmul %x offsets(%o : memref<9xi64>) panels(%p : memref<8x2x2x16xi32>) scales(%c : memref<8x2x1x16xf32>) outs(%y : memref<?x24xf32>) {bits = 4 : i64, block_size = 4 : i64} : memref<?x16xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: memref<?x16xf32>, %o: memref<9xi64>, %p: memref<8x2x2x16xi32>, %c: memref<8x2x1x16xf32>, %y: memref<?x24xf32>) {
+  // expected-error@+1 {{'grouped.matmul' op expects scales and zero points of shape [8, 2, 2, 16], got 'memref<8x2x1x16xf32>'}}
+  grouped.matmul %x offsets(%o : memref<9xi64>) panels(%p : memref<8x2x2x16xi32>) scales(%c : memref<8x2x1x16xf32>) outs(%y : memref<?x24xf32>) {bits = 4 : i64, block_size = 8 : i64} : memref<?x16xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: memref<?x16xf32>, %o: memref<9xi64>, %p: memref<8x2x2x16xi32>, %c: memref<8x2x1x16xbf16>, %y: memref<?x24xf32>) {
+  // expected-error@+1 {{'grouped.matmul' op expects scales and zero points of shape [8, 2, 1, 32], got 'memref<8x2x1x16xbf16>'}}
+  grouped.matmul %x offsets(%o : memref<9xi64>) panels(%p : memref<8x2x2x16xi32>) scales(%c : memref<8x2x1x16xbf16>) outs(%y : memref<?x24xf32>) {bits = 4 : i64, block_size = 16 : i64} : memref<?x16xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: memref<?x16xf32>, %o: memref<9xi64>, %p: memref<8x2x2x16xi32>, %c: memref<8x2x1x16xf32>, %z: memref<8x2x1x16xf64>, %y: memref<?x24xf32>) {
+  // expected-error@+1 {{'grouped.matmul' op expects scales and zero points of at most 32 bits, got 'memref<8x2x1x16xf64>'}}
+  grouped.matmul %x offsets(%o : memref<9xi64>) panels(%p : memref<8x2x2x16xi32>) scales(%c : memref<8x2x1x16xf32>) zero_points(%z : memref<8x2x1x16xf64>) outs(%y : memref<?x24xf32>) {bits = 4 : i64, block_size = 16 : i64} : memref<?x16xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: memref<?x16xf32>, %o: memref<9xi64>, %p: memref<8x2x4x16xi32>, %c: memref<8x2x1x16xf32>, %y: memref<?x24xf32>) {
+  // expected-error@+1 {{'grouped.matmul' op expects panels of shape [8, 2, 2, 16], got 'memref<8x2x4x16xi32>'}}
+  grouped.matmul %x offsets(%o : memref<9xi64>) panels(%p : memref<8x2x4x16xi32>) scales(%c : memref<8x2x1x16xf32>) outs(%y : memref<?x24xf32>) {bits = 4 : i64, block_size = 16 : i64} : memref<?x16xf32>
   return
 }

@@ -27,3 +27,17 @@ func.func @g(%logits: tensor<?x8xf32>, %x: tensor<?x32xf32>, %w0: tensor<?x2xf32
   %y = grouped.combine %h, %w, %m outs(%h0 : tensor<?x24xf32>) : tensor<?x24xf32>, tensor<?x2xf32>, tensor<?x2xi32> -> tensor<?x24xf32>
   return %y : tensor<?x24xf32>
 }
+func.func @quantized(%x: tensor<?x32xf32>, %o: tensor<9xi64>, %q: tensor<8x24x32xi4>, %s: tensor<8x4x2x16xf32>, %h0: tensor<?x24xf32>) -> tensor<?x24xf32> {
+  // CHECK: grouped.pack{{.*}} : tensor<8x24x32xi4>, tensor<8x24x32xi4> -> tensor<8x4x4x16xi32>
+  %p = grouped.pack %q, %q : tensor<8x24x32xi4>, tensor<8x24x32xi4> -> tensor<8x4x4x16xi32>
+  // CHECK: grouped.pack{{.*}} : tensor<8x24x32xi4>, tensor<8x24x32xi4> -> tensor<8x4x32x16xi8>
+  %b = grouped.pack %q, %q : tensor<8x24x32xi4>, tensor<8x24x32xi4> -> tensor<8x4x32x16xi8>
+  %z = tensor.extract_slice %b[0, 0, 0, 0] [8, 4, 2, 16] [1, 1, 1, 1] : tensor<8x4x32x16xi8> to tensor<8x4x2x16xi8>
+  // CHECK: grouped.matmul{{.*}} scales({{.*}} : tensor<8x4x2x16xf32>) zero_points({{.*}} : tensor<8x4x2x16xi8>) outs({{.*}}) {bits = 4 : i64, block_size = 16 : i64} : tensor<?x32xf32> -> tensor<?x24xf32> epilogue {
+  %h = grouped.matmul %x offsets(%o : tensor<9xi64>) panels(%p : tensor<8x4x4x16xi32>) scales(%s : tensor<8x4x2x16xf32>) zero_points(%z : tensor<8x4x2x16xi8>) outs(%h0 : tensor<?x24xf32>) {bits = 4 : i64, block_size = 16 : i64} : tensor<?x32xf32> -> tensor<?x24xf32> epilogue {
+    ^bb0(%a: f32, %c: f32):
+      %mm = arith.mulf %a, %c : f32
+      grouped.yield %mm : f32
+  }
+  return %h : tensor<?x24xf32>
+}

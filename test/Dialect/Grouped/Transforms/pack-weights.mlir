@@ -74,3 +74,40 @@ func.func @values(%w: tensor<8x24x33xbf16>, %v: tensor<8x24x33xbf16>) -> tensor<
   %0 = grouped.pack %w, %v : tensor<8x24x33xbf16>, tensor<8x24x33xbf16> -> tensor<8x4x17x32xbf16>
   return %0 : tensor<8x4x17x32xbf16>
 }
+
+// -----
+
+// Quantized weights as words, their zero points as bytes, even if both are the
+// same symbol.
+moe.weight @q {file = "m.data", offset = 0 : i64, length = 3072 : i64} : tensor<8x24x32xi4>
+// CHECK-DAG: grouped.packed_weight @[[WORDS:.*]] [@q] : tensor<8x2x4x16xi32>
+// CHECK-DAG: grouped.packed_weight @[[BYTES:.*]] [@q] : tensor<8x2x32x16xi8>
+// CHECK-LABEL: func @integers(
+// CHECK-DAG:     moe.get_weight @[[WORDS]] : tensor<8x2x4x16xi32>
+// CHECK-DAG:     moe.get_weight @[[BYTES]] : tensor<8x2x32x16xi8>
+func.func @integers() -> (tensor<8x2x4x16xi32>, tensor<8x2x32x16xi8>) {
+  %q = moe.get_weight @q : tensor<8x24x32xi4>
+  %0 = grouped.pack %q : tensor<8x24x32xi4> -> tensor<8x2x4x16xi32>
+  %1 = grouped.pack %q : tensor<8x24x32xi4> -> tensor<8x2x32x16xi8>
+  return %0, %1 : tensor<8x2x4x16xi32>, tensor<8x2x32x16xi8>
+}
+
+// -----
+
+// At run time a word is put together from four bytes, the first one lowest.
+// CHECK-LABEL: func @words(
+// CHECK:         linalg.generic {{.*}} outs(%{{.*}} : tensor<1x1x2x16xi32>)
+// CHECK:           %[[WORD:.*]] = linalg.index 2
+// CHECK:           %[[FIRST:.*]] = arith.muli %[[WORD]], %c4
+// CHECK:           %[[B0:.*]] = arith.extui %{{.*}} : i8 to i32
+// CHECK:           %[[B1:.*]] = arith.extui %{{.*}} : i8 to i32
+// CHECK:           %[[S1:.*]] = arith.shli %[[B1]], %c8_i32
+// CHECK:           %[[O1:.*]] = arith.ori %[[B0]], %[[S1]]
+// CHECK:           arith.shli %{{.*}}, %c16_i32
+// CHECK:           arith.shli %{{.*}}, %c24_i32
+// CHECK:           %[[LAST:.*]] = arith.ori
+// CHECK-NEXT:      linalg.yield %[[LAST]] : i32
+func.func @words(%w: tensor<1x3x6xi8>) -> tensor<1x1x2x16xi32> {
+  %0 = grouped.pack %w : tensor<1x3x6xi8> -> tensor<1x1x2x16xi32>
+  return %0 : tensor<1x1x2x16xi32>
+}

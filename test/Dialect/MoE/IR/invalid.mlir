@@ -48,6 +48,23 @@ moe.weight @w {file = "w.bin", offset = 9223372036854775800 : i64, length = 16 :
 
 // -----
 
+// W6: where elements of less than a byte begin.
+
+// expected-error@+1 {{'moe.weight' op expects a bit offset of whole elements and less than a byte, got 2}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 9 : i64, bit_offset = 2 : i64} : tensor<16xi4>
+
+// -----
+
+// expected-error@+1 {{'moe.weight' op expects a bit offset of whole elements and less than a byte, got 8}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 9 : i64, bit_offset = 8 : i64} : tensor<16xi4>
+
+// -----
+
+// expected-error@+1 {{'moe.weight' op expects a length of 9 bytes for 'tensor<16xi4>', got 8}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 8 : i64, bit_offset = 4 : i64} : tensor<16xi4>
+
+// -----
+
 // W3: strides.
 
 // expected-error@+1 {{'moe.weight' op expects one stride per dimension, got 1 for rank 2}}
@@ -345,7 +362,7 @@ func.func @f(%x: tensor<?x16xf32>, %e: tensor<?x2xi32>, %n: index) {
 
 func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>) {
   // expected-error@+1 {{'moe.grouped_matmul' op expects at least one weight}}
-  %y = "moe.grouped_matmul"(%x, %s) <{operandSegmentSizes = array<i32: 1, 1, 0, 0, 0>}> ({}) : (tensor<?x16xf32>, tensor<8xi64>) -> tensor<?x24xf32>
+  %y = "moe.grouped_matmul"(%x, %s) <{operandSegmentSizes = array<i32: 1, 1, 0, 0, 0, 0, 0>}> ({}) : (tensor<?x16xf32>, tensor<8xi64>) -> tensor<?x24xf32>
   return
 }
 
@@ -410,6 +427,72 @@ func.func @f(%x: tensor<4x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xf32>) {
 func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xf32>, %b: tensor<8x16xf32>) {
   // expected-error@+1 {{'moe.grouped_matmul' op expects biases of shape [E, N], got 'tensor<8x16xf32>'}}
   %y = moe.grouped_matmul %x, %s weights(%w) biases(%b : tensor<8x16xf32>) : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xf32>) -> tensor<?x24xf32>
+  return
+}
+
+// -----
+
+// C19: quantized weights.
+
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xf32>, %c: tensor<8x24x1xf32>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects integer weights for scales, zero points or a block size, got 'tensor<8x24x16xf32>'}}
+  %y = moe.grouped_matmul %x, %s weights(%w) scales(%c : tensor<8x24x1xf32>) {block_size = 16 : i64} : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xf32>) -> tensor<?x24xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xi4>, %c: tensor<8x24x1xf32>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects a block size of at least 1 for integer weights}}
+  %y = moe.grouped_matmul %x, %s weights(%w) scales(%c : tensor<8x24x1xf32>) : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xi4>) -> tensor<?x24xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xi4>, %c: tensor<8x24x4xf32>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects a block size of K or of a multiple of 8, got 4}}
+  %y = moe.grouped_matmul %x, %s weights(%w) scales(%c : tensor<8x24x4xf32>) {block_size = 4 : i64} : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xi4>) -> tensor<?x24xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xi4>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects one tensor of scales per weight, got 0 for 1 weights}}
+  %y = moe.grouped_matmul %x, %s weights(%w) {block_size = 16 : i64} : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xi4>) -> tensor<?x24xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xi4>, %c: tensor<8x24x1xf32>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects scales of one type and of shape [8, 24, 2], got 'tensor<8x24x1xf32>'}}
+  %y = moe.grouped_matmul %x, %s weights(%w) scales(%c : tensor<8x24x1xf32>) {block_size = 8 : i64} : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xi4>) -> tensor<?x24xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xi4>, %c: tensor<8x24x1xf64>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects scales of at most 32 bits, got 'f64'}}
+  %y = moe.grouped_matmul %x, %s weights(%w) scales(%c : tensor<8x24x1xf64>) {block_size = 16 : i64} : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xi4>) -> tensor<?x24xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xi4>, %c: tensor<8x24x1xf32>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects one tensor of zero points per weight, got 2 for 1 weights}}
+  %y = moe.grouped_matmul %x, %s weights(%w) scales(%c : tensor<8x24x1xf32>) zero_points(%c, %c : tensor<8x24x1xf32>, tensor<8x24x1xf32>) {block_size = 16 : i64} : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xi4>) -> tensor<?x24xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xi4>, %c: tensor<8x24x1xf32>, %z: tensor<8x24x1xi8>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects zero points of at most 32 bits or of the weights' type, got 'i8'}}
+  %y = moe.grouped_matmul %x, %s weights(%w) scales(%c : tensor<8x24x1xf32>) zero_points(%z : tensor<8x24x1xi8>) {block_size = 16 : i64} : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xi4>) -> tensor<?x24xf32>
   return
 }
 

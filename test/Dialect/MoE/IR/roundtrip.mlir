@@ -9,6 +9,8 @@ moe.weight @up {file = "m.data", offset = 0 : i64, length = 89088 : i64, strides
 moe.weight @w0 {file = "m.data", offset = 0 : i64, length = 16 : i64} : tensor<4xf32>
 // CHECK: moe.weight_stack{{.*}} : tensor<2x4xf32>
 moe.weight_stack @s [@w0, @w0] : tensor<2x4xf32>
+// CHECK: moe.weight{{.*}}bit_offset = 4 : i64{{.*}} : tensor<8x24x1xi4>
+moe.weight @z {file = "m.data", offset = 0 : i64, length = 97 : i64, bit_offset = 4 : i64} : tensor<8x24x1xi4>
 func.func @f(%logits: tensor<?x8xf32>, %b: tensor<8xf32>, %x: tensor<?x32xf32>, %n: index) -> tensor<?x24xf32> {
   // CHECK: moe.get_weight{{.*}} : tensor<8x24x32xf32>
   %g = moe.get_weight @gate : tensor<8x24x32xf32>
@@ -35,5 +37,10 @@ func.func @f(%logits: tensor<?x8xf32>, %b: tensor<8xf32>, %x: tensor<?x32xf32>, 
   }
   // CHECK: moe.combine{{.*}} : tensor<?x24xf32>, tensor<?x2xf32>, tensor<?x2xi32> -> tensor<?x24xf32>
   %y = moe.combine %h, %w, %map : tensor<?x24xf32>, tensor<?x2xf32>, tensor<?x2xi32> -> tensor<?x24xf32>
+  return %y : tensor<?x24xf32>
+}
+func.func @quantized(%x: tensor<?x32xf32>, %s: tensor<8xi64>, %q: tensor<8x24x32xi4>, %c: tensor<8x24x2xf16>, %z: tensor<8x24x2xi4>) -> tensor<?x24xf32> {
+  // CHECK: moe.grouped_matmul{{.*}} scales({{.*}} : tensor<8x24x2xf16>) zero_points({{.*}} : tensor<8x24x2xi4>) {block_size = 16 : i64} : tensor<?x32xf32>, tensor<8xi64>, (tensor<8x24x32xi4>) -> tensor<?x24xf32>
+  %y = moe.grouped_matmul %x, %s weights(%q) scales(%c : tensor<8x24x2xf16>) zero_points(%z : tensor<8x24x2xi4>) {block_size = 16 : i64} : tensor<?x32xf32>, tensor<8xi64>, (tensor<8x24x32xi4>) -> tensor<?x24xf32>
   return %y : tensor<?x24xf32>
 }

@@ -27,6 +27,14 @@ int64_t panelInterleave(Type type);
 SmallVector<int64_t> panelShape(ArrayRef<int64_t> weightShape, Type elementType,
                                 int64_t numWeights);
 
+/// Bits of a word of quantized weights.
+inline constexpr int64_t kWordBits = 32;
+
+/// The panels of `numWeights` matrices of type `weight`; integers as words, or
+/// as bytes when they are zero points.
+RankedTensorType panelType(RankedTensorType weight, int64_t numWeights,
+                           bool isZeroPoint = false);
+
 /// Makes the epilogue that yields its only accumulator.
 void buildIdentityEpilogue(OpBuilder &b, Location loc, Region &epilogue,
                            Type outElement);

@@ -37,6 +37,12 @@ def Grouped_Dialect : Dialect {
     `k` beyond `K` are zero. The interleave `i` depends on the element type
     alone (1 for f32, f64 and f16, 2 for bf16), so every instruction set tiles
     over the same bytes. One row of a f32 panel is one cache line.
+
+    Quantized weights of `b` bits are stored as words of 32 bits, each of which
+    holds `32 / b` consecutive `k` of one column, the first in the lowest bits:
+    `[E, P, ceil(K * b / 32), 16]`. Their scales and zero points `[E, N, B]` are
+    panels in turn, with blocks in the place of `k`; zero points that are
+    integers take a byte each.
   }];
   let dependentDialects = ["::mlir::moe::MoEDialect"];
 }
@@ -95,8 +101,9 @@ def Grouped_PackOp : Grouped_Op<"pack", [Pure]> {
   let summary = "bring weights into panel layout";
   let description = [{
     Each of `weights` is `[E, N, K]`; the result holds their panels (see the
-    dialect's description). Folded into `grouped.packed_weight` when all
-    operands are weight symbols; computed once per call otherwise.
+    dialect's description): of integers as words (i32) or, for zero points, as
+    bytes (i8). Folded into `grouped.packed_weight` when all operands are weight
+    symbols; computed once per call otherwise.
 
     Example:
 
@@ -107,8 +114,9 @@ def Grouped_PackOp : Grouped_Op<"pack", [Pure]> {
 
     Constraints: G1 (the panel shape).
   }];
-  let arguments = (ins Variadic<3DTensorOf<[MoE_Float]>>:$weights);
-  let results = (outs 4DTensorOf<[MoE_Float]>:$panels);
+  let arguments = (ins
+    Variadic<3DTensorOf<[MoE_Float, MoE_Quantized]>>:$weights);
+  let results = (outs 4DTensorOf<[MoE_Float, I8, I32]>:$panels);
   let assemblyFormat = [{
     $weights attr-dict `:` type($weights) `->` type($panels)
   }];
@@ -215,6 +223,10 @@ def Grouped_MatmulOp : Grouped_KernelOp<"matmul", [
     and yields the element of `outs` (`[R, N]`). Text without an epilogue means
     the one that yields its only accumulator.
 
+    With `scales`, and possibly `zero_points`, the panels hold integers of
+    `bits` bits, quantized in blocks of `block_size` along K; `w` is what
+    `moe.grouped_matmul` makes of them.
+
     `schedule` holds the tile sizes, chosen by `grouped-schedule`.
 
     Example:
@@ -224,16 +236,20 @@ def Grouped_MatmulOp : Grouped_KernelOp<"matmul", [
     ```
 
     Constraints: G1 (the panel shape), G2 (shapes), G3 (epilogue), G4 (outs),
-    G5 (schedule), C11 as for `moe.grouped_matmul`.
+    G5 (schedule), G6 (quantized weights), C11 as for `moe.grouped_matmul`.
   }];
   let arguments = (ins
     Shaped<[MoE_Float], [2]>:$rows,
     Optional<Shaped<[I32], [1]>>:$row_token,
     Shaped<[I64], [1]>:$offsets,
-    Shaped<[MoE_Float], [4]>:$panels,
+    Shaped<[MoE_Float, I32], [4]>:$panels,
+    Optional<Shaped<[MoE_Float], [4]>>:$scales,
+    Optional<Shaped<[MoE_Float, I8], [4]>>:$zero_points,
     Variadic<Shaped<[MoE_Float], [2]>>:$biases,
     Variadic<Shaped<[MoE_Float], [2]>>:$extras,
     Variadic<Shaped<[MoE_Float], [2]>>:$outs,
+    OptionalAttr<I64Attr>:$bits,
+    OptionalAttr<I64Attr>:$block_size,
     OptionalAttr<DictionaryAttr>:$schedule);
   let results = (outs Variadic<2DTensorOf<[MoE_Float]>>:$results);
   let regions = (region SizedRegion<1>:$epilogue);
@@ -241,6 +257,8 @@ def Grouped_MatmulOp : Grouped_KernelOp<"matmul", [
   let assemblyFormat = [{
     $rows (`[` $row_token^ `:` type($row_token) `]`)? `offsets` `(` $offsets `:`
     type($offsets) `)` `panels` `(` $panels `:` type($panels) `)`
+    (`scales` `(` $scales^ `:` type($scales) `)`)?
+    (`zero_points` `(` $zero_points^ `:` type($zero_points) `)`)?
     (`biases` `(` $biases^ `:` type($biases) `)`)?
     (`extras` `(` $extras^ `:` type($extras) `)`)?
     `outs` `(` $outs `:` type($outs) `)` attr-dict `:` type($rows)

@@ -23,6 +23,24 @@
 #include "moe/Dialect/MoE/IR/MoEOpsEnums.h.inc"
 #define GET_ATTRDEF_CLASSES
 #include "moe/Dialect/MoE/IR/MoEOpsAttrs.h.inc"
+
+namespace mlir::moe {
+/// One weight of `moe.grouped_matmul` with what belongs to it; values that are
+/// not there are null.
+struct ExpertMatrix {
+  Value weight, bias;
+  /// Of integer weights only.
+  Value scales, zeroPoints;
+  int64_t blockSize = 0;
+
+  bool operator==(const ExpertMatrix &other) const {
+    return weight == other.weight && bias == other.bias &&
+           scales == other.scales && zeroPoints == other.zeroPoints &&
+           blockSize == other.blockSize;
+  }
+};
+} // namespace mlir::moe
+
 #define GET_OP_CLASSES
 #include "moe/Dialect/MoE/IR/MoEOps.h.inc"
 

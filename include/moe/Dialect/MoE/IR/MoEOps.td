@@ -32,7 +32,9 @@ def MoE_WeightOp : MoE_Op<"weight", [
     `offset + (i * strides[0] + j * strides[1] + ...) * sizeof(element)`; this
     is how a transposed, sliced or interleaved weight is named without being
     copied. `length` then spans the bytes between the first and one past the
-    last element that is reachable.
+    last element that is reachable. Elements of less than 8 bits share bytes,
+    the first one in the lowest bits; `bit_offset` is where in byte `offset` the
+    tensor begins.
 
     The bytes are read when the weight file of the compiled model is written,
     never before. `hash` is the 64-bit xxh3 of the `length` bytes, if known.
@@ -50,7 +52,8 @@ def MoE_WeightOp : MoE_Op<"weight", [
                     strides = array<i64: 3072, 32, 1>} : tensor<8x48x32xf32>
     ```
 
-    Constraints: W1 (static shape), W2 (offset, length), W3 (strides).
+    Constraints: W1 (static shape), W2 (offset, length), W3 (strides), W6 (bit
+    offset).
   }];
   let arguments = (ins
     SymbolNameAttr:$sym_name,
@@ -58,6 +61,7 @@ def MoE_WeightOp : MoE_Op<"weight", [
     I64Attr:$offset,
     I64Attr:$length,
     OptionalAttr<DenseI64ArrayAttr>:$strides,
+    OptionalAttr<I64Attr>:$bit_offset,
     OptionalAttr<I64Attr>:$hash,
     OptionalAttr<I64Attr>:$section,
     TypeAttrOf<AnyRankedTensor>:$type);
@@ -280,6 +284,17 @@ def MoE_GroupedMatmulOp : MoE_Op<"grouped_matmul", [
     element: activation, gating, residual. Its operations are elementwise; they
     may use scalars from outside.
 
+    Weights of integer elements are quantized. Each has an element of `scales`
+    and may have one of `zero_points`, both `[E, N, ceil(K / block_size)]`, and
+    stands for the weight
+
+    `w[e, n, k] = (q[e, n, k] - z[e, n, k / block_size])`
+    `             * s[e, n, k / block_size]`
+
+    computed in f32, where `q` is read as unsigned and `z`, if it is not given,
+    is half of the range of `q`: 2, 8 or 128. The product is that of the f32
+    weight `w`, to the bit.
+
     A dense layer is the case of one group.
 
     Example:
@@ -294,27 +309,49 @@ def MoE_GroupedMatmulOp : MoE_Op<"grouped_matmul", [
     }
     ```
 
-    Constraints: C7 (shapes), C8 (epilogue), C11 (element types). When the
-    program runs: C9 (group sizes), C12 (sizes that must be equal).
+    Quantized in blocks of 16 along K:
+
+    ```mlir
+    %h = moe.grouped_matmul %rows, %sizes weights(%q)
+      scales(%s : tensor<8x48x2xf32>) {block_size = 16 : i64}
+      : tensor<?x32xf32>, tensor<8xi64>, (tensor<8x48x32xi4>) -> tensor<?x48xf32>
+    ```
+
+    Constraints: C7 (shapes), C8 (epilogue), C11 (element types), C19
+    (quantized weights). When the program runs: C9 (group sizes), C12 (sizes
+    that must be equal).
   }];
   let arguments = (ins
     2DTensorOf<[MoE_Float]>:$rows,
     1DTensorOf<[I64]>:$group_sizes,
-    Variadic<3DTensorOf<[MoE_Float]>>:$weights,
+    Variadic<3DTensorOf<[MoE_Float, MoE_Quantized]>>:$weights,
+    Variadic<3DTensorOf<[MoE_Float]>>:$scales,
+    Variadic<3DTensorOf<[MoE_Float, MoE_Quantized]>>:$zero_points,
     Variadic<2DTensorOf<[MoE_Float]>>:$biases,
-    Variadic<2DTensorOf<[MoE_Float]>>:$extras);
+    Variadic<2DTensorOf<[MoE_Float]>>:$extras,
+    OptionalAttr<I64Attr>:$block_size);
   let results = (outs 2DTensorOf<[MoE_Float]>:$result);
   let regions = (region MaxSizedRegion<1>:$epilogue);
   let hasRegionVerifier = 1;
   let hasCanonicalizer = 1;
   let assemblyFormat = [{
     $rows `,` $group_sizes `weights` `(` $weights `)`
+    (`scales` `(` $scales^ `:` type($scales) `)`)?
+    (`zero_points` `(` $zero_points^ `:` type($zero_points) `)`)?
     (`biases` `(` $biases^ `:` type($biases) `)`)?
     (`extras` `(` $extras^ `:` type($extras) `)`)?
     attr-dict `:` type($rows) `,` type($group_sizes) `,` `(` type($weights) `)`
     `->` type($result) (`epilogue` $epilogue^)?
   }];
   let hasVerifier = 1;
+  let builders = [OpBuilder<(ins "Type":$result, "Value":$rows,
+    "Value":$group_sizes, "ArrayRef<ExpertMatrix>":$matrices,
+    CArg<"ValueRange", "ValueRange()">:$extras)>];
+  let extraClassDeclaration = [{
+    /// The weights, each with what belongs to it.
+    SmallVector<ExpertMatrix> getMatrices();
+    void setMatrices(ArrayRef<ExpertMatrix> matrices);
+  }];
 }
 
 def MoE_YieldOp : MoE_Op<"yield", [

@@ -1,0 +1,291 @@
+//===- QuantizedTile.cpp - kernels over quantized panels ------------------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A word holds several consecutive k of one column, so a row of a panel (16
+// words, a cache line) becomes as many vectors of 16 columns by shifts alone:
+// nothing moves between lanes. Per vector:
+//
+//   half the range as zero point    shl, sar, convert, mul
+//   zero points given               shr, and, convert, sub, mul
+//
+// In the first case the words are xored once, so that shifting brings out q - z
+// as a signed number. q - z is exact, and its product with the scale is rounded
+// once: the tile and the dequantizer followed by the f32 tile compute the same
+// f32 weights and add in the same order, so that results do not depend on which
+// of them the number of rows selects.
+//
+//===----------------------------------------------------------------------===//
+
+#include "QuantizedTile.h"
+
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/Support/FormatVariadic.h"
+
+#include "Kernels.h"
+
+using namespace mlir;
+using namespace mlir::grouped;
+
+int64_t Quantization::perWord() const { return kWordBits / bits; }
+
+static std::string describe(const Quantization &quantization) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << 'b' << quantization.blockSize << '_' << quantization.scale;
+  if (quantization.zeroPoint)
+    os << '_' << quantization.zeroPoint;
+  return text;
+}
+
+static VectorType lanes(Type element) {
+  return VectorType::get({kPanelColumns}, element);
+}
+
+/// `value` in all lanes, as a constant.
+static Value splat(LoopBuilder &b, int64_t value) {
+  APInt bits(kWordBits, static_cast<uint64_t>(value), /*isSigned=*/false,
+             /*implicitTrunc=*/true);
+  return b.constant(DenseElementsAttr::get(lanes(b.getI32Type()), bits));
+}
+
+namespace {
+/// One panel with its scales and zero points.
+class QuantizedPanel {
+public:
+  /// Takes the arguments of the function from `next` on; one panel.
+  QuantizedPanel(const Quantization &quantization) : q(quantization) {}
+
+  Value words, word0, scales, scale0, zeroPoints, zero0;
+
+  /// Loads word row `step` of the panel, which is word `word` of K.
+  void load(LoopBuilder &b, Value step, Value word);
+  /// The f32 weights of the i-th k of the loaded words.
+  Value weights(LoopBuilder &b, int64_t i);
+
+private:
+  Value loadParameters(LoopBuilder &b, Value memref, Value base, Value block);
+
+  Quantization q;
+  Value row, scale, zero;
+};
+} // namespace
+
+/// 16 scales or zero points of a block, as f32.
+Value QuantizedPanel::loadParameters(LoopBuilder &b, Value memref, Value base,
+                                     Value block) {
+  Type stored = cast<MemRefType>(memref.getType()).getElementType();
+  int64_t interleave = panelInterleave(stored);
+  auto type = VectorType::get({kPanelColumns * interleave}, stored);
+  Value at =
+      b.add(base, b.mul(b.div(block, interleave), type.getNumElements()));
+  Value loaded = vector::LoadOp::create(b, type, memref, ValueRange{at});
+  if (isa<IntegerType>(stored)) {
+    Value wide = arith::ExtUIOp::create(b, lanes(b.getI32Type()), loaded);
+    return arith::SIToFPOp::create(b, lanes(b.getF32Type()), wide);
+  }
+  if (interleave == 1)
+    return convertTo(b, loaded, b.getF32Type());
+  // Even blocks are the lower halves of the lanes; an f32 is a bf16 with 16
+  // zero bits below.
+  Value pairs = vector::BitCastOp::create(b, lanes(b.getI32Type()), loaded);
+  Value odd = b.fromIndex(b.getI32Type(), b.rem(block, b.index(2)));
+  Value sixteen = arith::ConstantIntOp::create(b, 16, 32);
+  Value shift =
+      arith::SubIOp::create(b, sixteen, arith::MulIOp::create(b, odd, sixteen));
+  Value bits = arith::ShLIOp::create(
+      b, pairs, vector::BroadcastOp::create(b, pairs.getType(), shift));
+  bits = arith::AndIOp::create(b, bits, splat(b, 0xFFFF0000));
+  return vector::BitCastOp::create(b, lanes(b.getF32Type()), bits);
+}
+
+void QuantizedPanel::load(LoopBuilder &b, Value step, Value word) {
+  row = vector::LoadOp::create(
+      b, lanes(b.getI32Type()), words,
+      ValueRange{b.add(word0, b.mul(step, kPanelColumns))});
+  Value block = q.blockSize == 0 ? b.index(0)
+                                 : b.div(b.mul(word, q.perWord()), q.blockSize);
+  scale = loadParameters(b, scales, scale0, block);
+  if (q.zeroPoint) {
+    zero = loadParameters(b, zeroPoints, zero0, block);
+    return;
+  }
+  // q - half, as a signed number, differs from q in the highest bit.
+  uint64_t highest = 0;
+  for (int64_t i = 1; i <= q.perWord(); ++i)
+    highest |= uint64_t(1) << (i * q.bits - 1);
+  row = arith::XOrIOp::create(b, row, splat(b, highest));
+}
+
+Value QuantizedPanel::weights(LoopBuilder &b, int64_t i) {
+  auto shift = [&](auto op, Value value, int64_t by) -> Value {
+    return by == 0 ? value
+                   : decltype(op)::create(b, value, splat(b, by)).getResult();
+  };
+  auto toFloat = [&](Value value) -> Value {
+    return arith::SIToFPOp::create(b, lanes(b.getF32Type()), value);
+  };
+  Value difference;
+  if (q.zeroPoint) {
+    Value value = shift(arith::ShRUIOp(), row, i * q.bits);
+    if (i + 1 != q.perWord())
+      value = arith::AndIOp::create(b, value, splat(b, (1 << q.bits) - 1));
+    difference = arith::SubFOp::create(b, toFloat(value), zero);
+  } else {
+    Value value = shift(arith::ShLIOp(), row, kWordBits - (i + 1) * q.bits);
+    difference = toFloat(shift(arith::ShRSIOp(), value, kWordBits - q.bits));
+  }
+  return arith::MulFOp::create(b, difference, scale);
+}
+
+//===----------------------------------------------------------------------===//
+// Functions
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// Names the arguments of a function one after the other.
+class Signature {
+public:
+  explicit Signature(LoopBuilder &b) : b(b) {}
+
+  void buffer(Type element) {
+    types.push_back(MemRefType::get({ShapedType::kDynamic}, element));
+  }
+  void index(int64_t count = 1) { types.append(count, b.getIndexType()); }
+  /// Words, scales and zero points, with `indices` indices each.
+  void panels(const Quantization &q, int64_t indices) {
+    for (Type element : {Type(b.getI32Type()), q.scale, q.zeroPoint})
+      if (element) {
+        buffer(element);
+        index(indices);
+      }
+  }
+
+  func::FuncOp create(ModuleOp module, StringRef name) {
+    b.setInsertionPointToEnd(module.getBody());
+    auto function = func::FuncOp::create(b, name, b.getFunctionType(types, {}));
+    function.setPrivate();
+    // As for register tiles: inlined copies would differ from call to call.
+    function->setAttr("passthrough",
+                      b.getArrayAttr(b.getStringAttr("noinline")));
+    b.setInsertionPointToStart(function.addEntryBlock());
+    arguments = function.getArguments();
+    return function;
+  }
+  Value next() {
+    Value value = arguments.front();
+    arguments = arguments.drop_front();
+    return value;
+  }
+
+private:
+  LoopBuilder &b;
+  SmallVector<Type> types;
+  ArrayRef<BlockArgument> arguments;
+};
+} // namespace
+
+func::FuncOp grouped::getQuantizedTile(ModuleOp module,
+                                       const QuantizedTile &tile) {
+  const Quantization &q = tile.quantization;
+  std::string name =
+      llvm::formatv("moe_tile_i{0}_{1}x{2}_{3}_a{4}_c{5}", q.bits, tile.rows,
+                    tile.panels * kPanelColumns, describe(q), tile.rowStride,
+                    tile.tileStride);
+  if (auto known = module.lookupSymbol<func::FuncOp>(name))
+    return known;
+  LoopBuilder b(module.getLoc(), module.getContext());
+  Signature signature(b);
+  signature.buffer(b.getF32Type());
+  signature.index();
+  signature.panels(q, 2);
+  signature.buffer(b.getF32Type());
+  signature.index(2);
+  func::FuncOp function = signature.create(module, name);
+
+  Value a = signature.next(), a0 = signature.next();
+  SmallVector<QuantizedPanel> panels(tile.panels, QuantizedPanel(q));
+  auto readPanels = [&](Value QuantizedPanel::*memref,
+                        Value QuantizedPanel::*base) {
+    Value buffer = signature.next(), at = signature.next(),
+          distance = signature.next();
+    for (QuantizedPanel &panel : panels) {
+      panel.*memref = buffer;
+      panel.*base = at;
+      at = b.add(at, distance);
+    }
+  };
+  readPanels(&QuantizedPanel::words, &QuantizedPanel::word0);
+  readPanels(&QuantizedPanel::scales, &QuantizedPanel::scale0);
+  if (q.zeroPoint)
+    readPanels(&QuantizedPanel::zeroPoints, &QuantizedPanel::zero0);
+  Value c = signature.next(), c0 = signature.next(), depth = signature.next();
+
+  auto sumType = lanes(b.getF32Type());
+  SmallVector<Value> sums(tile.rows * tile.panels,
+                          b.constant(cast<TypedAttr>(b.getZeroAttr(sumType))));
+  sums = b.loop(
+      b.index(0), depth, 1, sums,
+      [&](LoopBuilder &b, Value step, ValueRange carried) {
+        SmallVector<Value> next(carried);
+        for (QuantizedPanel &panel : panels)
+          panel.load(b, step, step);
+        Value k = b.add(a0, b.mul(step, q.perWord()));
+        for (int64_t i = 0; i < q.perWord(); ++i) {
+          SmallVector<Value> rows;
+          for (int64_t row = 0; row < tile.rows; ++row) {
+            Value element = b.load(a, b.add(k, row * tile.rowStride + i));
+            rows.push_back(vector::BroadcastOp::create(b, sumType, element));
+          }
+          for (auto [p, panel] : llvm::enumerate(panels)) {
+            Value weights = panel.weights(b, i);
+            for (int64_t row = 0; row < tile.rows; ++row) {
+              Value &sum = next[row * tile.panels + p];
+              sum = vector::FMAOp::create(b, rows[row], weights, sum);
+            }
+          }
+        }
+        return next;
+      });
+  for (int64_t row = 0; row < tile.rows; ++row)
+    for (int64_t panel = 0; panel < tile.panels; ++panel)
+      vector::StoreOp::create(
+          b, sums[row * tile.panels + panel], c,
+          ValueRange{b.add(c0, row * tile.tileStride + panel * kPanelColumns)});
+  func::ReturnOp::create(b);
+  return function;
+}
+
+func::FuncOp grouped::getDequantizer(ModuleOp module, const Quantization &q) {
+  std::string name =
+      llvm::formatv("moe_dequantize_i{0}_{1}", q.bits, describe(q));
+  if (auto known = module.lookupSymbol<func::FuncOp>(name))
+    return known;
+  LoopBuilder b(module.getLoc(), module.getContext());
+  Signature signature(b);
+  signature.panels(q, 1);
+  signature.buffer(b.getF32Type());
+  signature.index(3);
+  func::FuncOp function = signature.create(module, name);
+
+  QuantizedPanel panel(q);
+  panel.words = signature.next(), panel.word0 = signature.next();
+  panel.scales = signature.next(), panel.scale0 = signature.next();
+  if (q.zeroPoint)
+    panel.zeroPoints = signature.next(), panel.zero0 = signature.next();
+  Value out = signature.next(), out0 = signature.next(),
+        first = signature.next(), depth = signature.next();
+  b.loop(depth, [&](LoopBuilder &b, Value step) {
+    panel.load(b, step, b.add(first, step));
+    Value at = b.add(out0, b.mul(step, q.perWord() * kPanelColumns));
+    for (int64_t i = 0; i < q.perWord(); ++i)
+      vector::StoreOp::create(b, panel.weights(b, i), out,
+                              ValueRange{b.add(at, i * kPanelColumns)});
+  });
+  func::ReturnOp::create(b);
+  return function;
+}
