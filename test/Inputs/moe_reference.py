@@ -93,8 +93,9 @@ def f64(array):
 
 def contrib_moe(x, logits, fc1, b1, fc2, b2, fc3=None, b3=None, *, k=1, activation_type="relu",
                 normalize_routing_weights=0, swiglu_fusion=0, activation_alpha=1.0,
-                activation_beta=0.0, swiglu_limit=None):
-    """com.microsoft.MoE. Attributes as float32 stores them."""
+                activation_beta=0.0, swiglu_limit=None, mixture=None):
+    """com.microsoft.MoE, and QMoE with `mixture` for its router_weights.
+    Attributes as float32 stores them."""
     shape = x.shape
     x, logits = f64(x).reshape(-1, shape[-1]), f64(logits)
     fc1, b1, fc2, b2, fc3, b3 = map(f64, (fc1, b1, fc2, b2, fc3, b3))
@@ -123,4 +124,9 @@ def contrib_moe(x, logits, fc1, b1, fc2, b2, fc3=None, b3=None, *, k=1, activati
         return linear(fc2, b2, e, hidden)
 
     weights, experts = route(logits, k, renormalize=bool(normalize_routing_weights))
+    if mixture is not None:
+        experts = top_k(logits, k)
+        weights = np.take_along_axis(f64(mixture), experts, -1)
+        if normalize_routing_weights:
+            weights = weights / weights.sum(-1, keepdims=True)
     return combine(x, weights, experts, expert).reshape(shape[:-1] + fc2.shape[1:2])

@@ -1,4 +1,4 @@
-//===- RecognizeContribMoE.cpp - com.microsoft.MoE ------------------------===//
+//===- RecognizeContribMoE.cpp - com.microsoft.MoE and QMoE ---------------===//
 //
 // Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -22,6 +22,9 @@
 //
 // Of two equal probabilities the lower expert comes first.
 //
+// QMoE is the same with quantized weights. Its router_weights, if given, take
+// the place of the probabilities as weights; router_probs then only select.
+//
 //===----------------------------------------------------------------------===//
 
 #include "RecognizeForms.h"
@@ -35,19 +38,31 @@ using namespace mlir::moe;
 using mlir::onnx::NodeOp;
 
 namespace {
+/// The operands of one of the linear maps FC1, FC2 and FC3.
+struct LinearMap {
+  Value weight, bias;
+  /// QMoE's only.
+  std::optional<QuantizedWeights> quantized = std::nullopt;
+};
+
 struct ContribMoE {
   NodeOp node;
   RowExprPool &pool;
+  ExpertWeights &weights;
   Rejection rejection = {};
 
+  bool isQuantized() { return node.is("QMoE", "com.microsoft"); }
   LogicalResult reject(const Twine &why) { return rejection.at(node, why); }
+  LogicalResult checkQuantization();
+  FailureOr<LinearMap> map(unsigned number, int64_t depth);
 
-  const RowExpr *linear(Value weight, Value bias, const RowExpr *input,
+  const RowExpr *linear(const LinearMap &map, const RowExpr *input,
                         int64_t begin, int64_t size, int64_t step) {
     RowExpr expr;
     expr.kind = RowExpr::Linear;
-    expr.weight = weight;
-    expr.bias = bias;
+    expr.weight = map.weight;
+    expr.bias = map.bias;
+    expr.quantized = map.quantized;
     expr.begin = expr.biasBegin = begin;
     expr.step = expr.biasStep = step;
     expr.size = size;
@@ -56,11 +71,59 @@ struct ContribMoE {
     return pool.add(std::move(expr));
   }
 
-  FailureOr<const RowExpr *> hidden(int64_t inter);
+  FailureOr<const RowExpr *> hidden(int64_t width, int64_t inter);
   const RowExpr *swiglu(const RowExpr *gate, const RowExpr *line);
   FailureOr<MoEBlock> block();
 };
 } // namespace
+
+/// What QMoE can say and the kernels cannot do.
+LogicalResult ContribMoE::checkQuantization() {
+  if (StringRef type = node.getString("quant_type", "int"); type != "int")
+    return reject("quant_type '" + type + "' is not supported, only 'int'");
+  if (node.getI64("weights_prepacked", -1) > 0)
+    return reject("weights that are packed for a device are not supported");
+  for (unsigned i = 15; i < node.getInputs().size(); ++i)
+    if (node.input(i))
+      return reject("scales other than those of the weights (input " +
+                    Twine(i) + ") are not supported");
+  return success();
+}
+
+/// FC`number`, which takes `depth` elements per row.
+FailureOr<LinearMap> ContribMoE::map(unsigned number, int64_t depth) {
+  if (!isQuantized()) {
+    unsigned first = 2 * number;
+    return LinearMap{node.input(first), node.input(first + 1)};
+  }
+  unsigned first = 3 * number - 1;
+  LinearMap map{node.input(first), node.input(first + 2)};
+  if (!map.weight)
+    return map;
+  QuantizedWeights quantized;
+  quantized.values = map.weight;
+  quantized.scales = node.input(first + 1);
+  quantized.zeroPoints = node.input(10 + number);
+  if (!quantized.scales)
+    return reject("expects scales of FC" + Twine(number));
+  auto type = dyn_cast<RankedTensorType>(map.weight.getType());
+  if (!type || type.getRank() != 3 || !type.hasStaticShape())
+    return reject("expects weights of a static shape [E, N, K]");
+  quantized.experts = type.getDimSize(0);
+  quantized.columns = type.getDimSize(1);
+  quantized.depth = depth;
+  quantized.bits =
+      node.getI64(("fc" + Twine(number) + "_expert_weight_bits").str(),
+                  node.getI64("expert_weight_bits", 4));
+  int64_t blockSize = node.getI64("block_size", 0);
+  quantized.zeroPointsShareBytes = blockSize == 0;
+  quantized.blockSize = blockSize == 0 ? depth : blockSize;
+  std::string why;
+  if (failed(weights.check(quantized, why)))
+    return reject("FC" + Twine(number) + ": " + why);
+  map.quantized = quantized;
+  return map;
+}
 
 const RowExpr *ContribMoE::swiglu(const RowExpr *gate, const RowExpr *line) {
   if (auto limit = node.getF32("swiglu_limit")) {
@@ -76,17 +139,18 @@ const RowExpr *ContribMoE::swiglu(const RowExpr *gate, const RowExpr *line) {
       {pool.sigmoidGated(gate, node.getF32("activation_alpha", 1)), line});
 }
 
-/// What FC2 reads: `inter` elements per row.
-FailureOr<const RowExpr *> ContribMoE::hidden(int64_t inter) {
+/// What FC2 reads: `inter` elements per row, from tokens of `width` elements.
+FailureOr<const RowExpr *> ContribMoE::hidden(int64_t width, int64_t inter) {
   StringRef activation = node.getString("activation_type", "relu");
   int64_t fusion = node.getI64("swiglu_fusion", 0);
-  Value w1 = node.input(2), b1 = node.input(3), w3 = node.input(6),
-        b3 = node.input(7);
-  int64_t rows = cast<RankedTensorType>(w1.getType()).getDimSize(1);
+  FailureOr<LinearMap> fc1 = map(1, width), fc3 = map(3, width);
+  if (failed(fc1) || failed(fc3))
+    return failure();
+  int64_t rows = cast<RankedTensorType>(fc1->weight.getType()).getDimSize(1);
   bool fused = activation == "swiglu" && fusion != 0;
-  if (b3 && !w3)
+  if (fc3->bias && !fc3->weight)
     return reject("expects no bias of FC3 without its weight");
-  if (fused && w3)
+  if (fused && fc3->weight)
     return reject("expects no FC3 with swiglu_fusion = " + Twine(fusion));
   if (fusion < 0 || fusion > 2)
     return reject("expects swiglu_fusion to be 0, 1 or 2, found " +
@@ -98,12 +162,12 @@ FailureOr<const RowExpr *> ContribMoE::hidden(int64_t inter) {
   if (fused) {
     bool interleaved = fusion == 1;
     int64_t step = interleaved ? 2 : 1;
-    return swiglu(
-        linear(w1, b1, nullptr, 0, inter, step),
-        linear(w1, b1, nullptr, interleaved ? 1 : inter, inter, step));
+    return swiglu(linear(*fc1, nullptr, 0, inter, step),
+                  linear(*fc1, nullptr, interleaved ? 1 : inter, inter, step));
   }
-  const RowExpr *first = linear(w1, b1, nullptr, 0, inter, 1);
-  const RowExpr *third = w3 ? linear(w3, b3, nullptr, 0, inter, 1) : nullptr;
+  const RowExpr *first = linear(*fc1, nullptr, 0, inter, 1);
+  const RowExpr *third =
+      fc3->weight ? linear(*fc3, nullptr, 0, inter, 1) : nullptr;
   if (activation == "swiglu") {
     if (!third)
       return reject("expects FC3 for swiglu with swiglu_fusion = 0");
@@ -126,9 +190,12 @@ FailureOr<const RowExpr *> ContribMoE::hidden(int64_t inter) {
 }
 
 FailureOr<MoEBlock> ContribMoE::block() {
-  for (unsigned i : {0u, 1u, 2u, 4u})
+  unsigned fc2Input = isQuantized() ? 5 : 4;
+  for (unsigned i : {0u, 1u, 2u, fc2Input})
     if (!node.input(i))
       return reject("expects input " + Twine(i));
+  if (isQuantized() && failed(checkQuantization()))
+    return failure();
   if (node.getI64("use_sparse_mixer", 0) != 0)
     return reject("attribute use_sparse_mixer = 1 is not supported");
   auto x = dyn_cast<RankedTensorType>(node.input(0).getType());
@@ -137,7 +204,7 @@ FailureOr<MoEBlock> ContribMoE::block() {
   if (rankOf(node.input(1)) != 2)
     return reject("expects router_probs of rank 2");
   auto fc1 = dyn_cast<RankedTensorType>(node.input(2).getType());
-  auto fc2 = dyn_cast<RankedTensorType>(node.input(4).getType());
+  auto fc2 = dyn_cast<RankedTensorType>(node.input(fc2Input).getType());
   if (!fc1 || !fc2 || fc1.getRank() != 3 || fc2.getRank() != 3 ||
       !fc1.hasStaticShape() || !fc2.hasStaticShape())
     return reject("expects weights of a static shape [E, N, K]");
@@ -159,17 +226,39 @@ FailureOr<MoEBlock> ContribMoE::block() {
     return reject("expects k to be at least 1 and at most the number of "
                   "experts, found " +
                   Twine(route.k) + " for " + Twine(route.experts));
-  int64_t inter = fc2.getDimSize(2);
-  FailureOr<const RowExpr *> input = hidden(inter);
+  if (isQuantized() && node.input(14)) {
+    route.score = ScoreFunction::None;
+    route.mixture = node.input(14);
+    SymbolicDim mixed = dimOf(route.mixture, 1);
+    if (rankOf(route.mixture) != 2 || !mixed.constant ||
+        *mixed.constant != route.experts)
+      return reject("expects router_weights [tokens, " + Twine(route.experts) +
+                    "]");
+  }
+  // How many elements a row of quantized weights has is up to the operands.
+  int64_t width = fc1.getDimSize(2), inter = fc2.getDimSize(2);
+  if (isQuantized()) {
+    width = x.getShape().back();
+    if (ShapedType::isDynamic(width))
+      return reject("expects an input of static width");
+    bool fused = node.getString("activation_type", "relu") == "swiglu" &&
+                 node.getI64("swiglu_fusion", 0) != 0;
+    inter = fc1.getDimSize(1) / (fused ? 2 : 1);
+  }
+  FailureOr<LinearMap> down = map(2, inter);
+  if (failed(down))
+    return failure();
+  FailureOr<const RowExpr *> input = hidden(width, inter);
   if (failed(input))
     return failure();
-  block.output =
-      linear(node.input(4), node.input(5), *input, 0, fc2.getDimSize(1), 1);
+  block.output = linear(*down, *input, 0, fc2.getDimSize(1), 1);
   return block;
 }
 
-/// `flat` [T, H] behind a check that the router has as many rows.
-static void checkTokens(OpBuilder &b, NodeOp node, Value flat, Value logits) {
+/// `flat` [T, H] behind a check that `logits`, the input `name`, has as many
+/// rows.
+static void checkTokens(OpBuilder &b, NodeOp node, Value flat, Value logits,
+                        StringRef name) {
   Location loc = node.getLoc();
   Value x = node.input(0);
   SymbolicDim given = rowsOf(x);
@@ -188,12 +277,12 @@ static void checkTokens(OpBuilder &b, NodeOp node, Value flat, Value logits) {
   CheckOp::create(
       b, loc, equal, asI64(found), asI64(required),
       b.getStringAttr(node.describe()),
-      b.getStringAttr("expects router_probs with one row per token"));
+      b.getStringAttr("expects " + name + " with one row per token"));
 }
 
 LogicalResult moe::raiseContribMoE(NodeOp node, RowExprPool &pool,
                                    ExpertWeights &weights) {
-  ContribMoE contrib{node, pool};
+  ContribMoE contrib{node, pool, weights};
   FailureOr<MoEBlock> block = contrib.block();
   auto report = [&] {
     return emitError(node.getLoc())
@@ -214,7 +303,9 @@ LogicalResult moe::raiseContribMoE(NodeOp node, RowExprPool &pool,
       block->tokens.getDefiningOp()->erase();
     return report();
   }
-  checkTokens(b, node, block->tokens, block->route.logits);
+  checkTokens(b, node, block->tokens, block->route.logits, "router_probs");
+  if (block->route.mixture)
+    checkTokens(b, node, block->tokens, block->route.mixture, "router_weights");
   Value result = emitBlock(b, loc, *block, weights);
   if (batched) {
     auto type = cast<RankedTensorType>(x.getType());

@@ -119,8 +119,8 @@ Value peelNormalization(Value weights, RouteRecipe &recipe);
 LogicalResult readScores(Selection &selection, Value compared, Value weights,
                          RouteRecipe &recipe, Rejection &rejection);
 
-/// com.microsoft.MoE, which is a whole block in one node. Reports unsupported
-/// attributes and shapes as errors.
+/// com.microsoft.MoE and QMoE, which are a whole block in one node. Reports
+/// unsupported attributes and shapes as errors.
 LogicalResult raiseContribMoE(onnx::NodeOp node, RowExprPool &pool,
                               ExpertWeights &weights);
 

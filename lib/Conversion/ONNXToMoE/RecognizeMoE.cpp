@@ -292,7 +292,7 @@ void ONNXRecognizeMoEPass::runOnOperation() {
   ExpertWeights weights(getOperation());
   SmallVector<NodeOp> contrib, selections;
   getOperation()->walk([&](NodeOp node) {
-    if (node.is("MoE", "com.microsoft"))
+    if (node.is("MoE", "com.microsoft") || node.is("QMoE", "com.microsoft"))
       contrib.push_back(node);
     else if (chosenIdsOf(node))
       selections.push_back(node);

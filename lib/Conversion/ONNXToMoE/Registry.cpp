@@ -110,8 +110,9 @@ SmallVector<const Converter *> Registry::list() const {
 //===----------------------------------------------------------------------===//
 
 SmallVector<SupportedOperator> moe::supportedOperators() {
-  // The one operator that a recogniser takes, and that has no other meaning.
-  SmallVector<SupportedOperator> operators{{"com.microsoft", "MoE", 1, 1}};
+  // The operators that a recogniser takes, and that have no other meaning.
+  SmallVector<SupportedOperator> operators{{"com.microsoft", "MoE", 1, 1},
+                                           {"com.microsoft", "QMoE", 1, 1}};
   for (const Converter *entry : Registry::get().list())
     operators.push_back(
         {entry->domain, entry->name, entry->since, entry->until});

@@ -110,3 +110,42 @@ func.func @gelu(%x: tensor<7x3xf32>, %l: tensor<7x2xf32>, %w1: tensor<2x2x3xf32>
     : (tensor<7x3xf32>, tensor<7x2xf32>, tensor<2x2x3xf32>, none, tensor<2x3x2xf32>) -> tensor<7x3xf32>
   return %y : tensor<7x3xf32>
 }
+
+// -----
+
+// QMoE: interleaved rows of integers, scales per row, and zero points of which
+// the odd ones begin in the middle of a byte. router_weights take the place of
+// the probabilities.
+
+// CHECK-DAG: moe.weight @[[Q0:.+]] {file = "m.data", length = 175 : i64, offset = 0 : i64, strides = array<i64: 200, 100, 1>} : tensor<2x2x50xi4>
+// CHECK-DAG: moe.weight @[[Q1:.+]] {file = "m.data", length = 175 : i64, offset = 25 : i64, strides = array<i64: 200, 100, 1>} : tensor<2x2x50xi4>
+// CHECK-DAG: moe.weight @[[Z0:.+]] {file = "m.data", length = 4 : i64, offset = 512 : i64, strides = array<i64: 4, 2, 1>} : tensor<2x2x1xi4>
+// CHECK-DAG: moe.weight @[[Z1:.+]] {bit_offset = 4 : i64, file = "m.data", length = 4 : i64, offset = 512 : i64, strides = array<i64: 4, 2, 1>} : tensor<2x2x1xi4>
+moe.weight @q {file = "m.data", offset = 0 : i64, length = 200 : i64} : tensor<2x4x25xui8>
+moe.weight @z {file = "m.data", offset = 512 : i64, length = 4 : i64} : tensor<2x2xui8>
+// CHECK-LABEL: func.func @quantized
+// CHECK-SAME:    %[[M:[a-z0-9]+]]: tensor<?x2xf32>)
+// CHECK: %{{.+}}, %[[E:.+]] = moe.route %{{.+}} {k = 2 : i64, score = #moe.score<none>}
+// CHECK-DAG: %[[G:.+]] = moe.get_weight @[[Q0]]
+// CHECK-DAG: %[[U:.+]] = moe.get_weight @[[Q1]]
+// CHECK-DAG: %[[ZG:.+]] = moe.get_weight @[[Z0]]
+// CHECK-DAG: %[[ZU:.+]] = moe.get_weight @[[Z1]]
+// CHECK-DAG: %[[SG:.+]] = arith.constant dense<{{\[\[\[}}1.000000e+00], [3.000000e+00]], {{\[\[}}5.000000e+00], [7.000000e+00]]]> : tensor<2x2x1xf32>
+// CHECK-DAG: %[[SU:.+]] = arith.constant dense<{{\[\[\[}}2.000000e+00], [4.000000e+00]], {{\[\[}}6.000000e+00], [8.000000e+00]]]> : tensor<2x2x1xf32>
+// CHECK: moe.grouped_matmul %{{.+}}, %{{.+}} weights(%[[G]], %[[U]]) scales(%[[SG]], %[[SU]] : {{.*}}) zero_points(%[[ZG]], %[[ZU]] : {{.*}}) {block_size = 50 : i64}
+// CHECK: moe.grouped_matmul %{{.+}}, %{{.+}} weights(%{{.+}}) scales({{.+}}) {block_size = 2 : i64} : tensor<?x2xf32>, tensor<2xi64>, (tensor<2x50x2xi8>)
+// CHECK: %[[W:.+]] = linalg.generic {{.*}} ins(%[[E]] : tensor<?x2xi32>) outs(%{{.+}} : tensor<?x2xf32>)
+// CHECK-COUNT-3: tensor.extract %[[M]]
+// CHECK: arith.divf
+// CHECK: moe.combine %{{.+}}, %[[W]], %{{.+}}
+func.func @quantized(%x: tensor<?x50xf32>, %l: tensor<?x2xf32>, %mix: tensor<?x2xf32>) -> tensor<?x50xf32> {
+  %n = onnx.none : none
+  %q1 = moe.get_weight @q : tensor<2x4x25xui8>
+  %s1 = onnx.constant dense<[[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]]> : tensor<2x4xf32>
+  %z1 = moe.get_weight @z : tensor<2x2xui8>
+  %q2 = onnx.constant dense<7> : tensor<2x50x2xui8>
+  %s2 = onnx.constant dense<0.5> : tensor<2x50xf32>
+  %y = onnx.node "com.microsoft::QMoE"(%x, %l, %q1, %s1, %n, %q2, %s2, %n, %n, %n, %n, %z1, %n, %n, %mix) {k = 2 : i64, activation_type = "swiglu", swiglu_fusion = 1 : i64, fc2_expert_weight_bits = 8 : i64, normalize_routing_weights = 1 : i64} opset 1
+    : (tensor<?x50xf32>, tensor<?x2xf32>, tensor<2x4x25xui8>, tensor<2x4xf32>, none, tensor<2x50x2xui8>, tensor<2x50xf32>, none, none, none, none, tensor<2x2xui8>, none, none, tensor<?x2xf32>) -> tensor<?x50xf32>
+  return %y : tensor<?x50xf32>
+}

@@ -1,0 +1,171 @@
+# REQUIRES: python-numpy, python-onnx
+# RUN: %python %s %t | FileCheck %s
+"""com.microsoft.QMoE and MatMulNBits in all forms against float64."""
+
+import sys
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+import moe_reference
+import moe_testing
+from quantize import Quantized, pack
+
+LIMITS = {np.float32: 1e-5, np.float16: 2e-3}
+
+
+class Model:
+    """Nodes over common inputs, each with an output and its expected value."""
+
+    def __init__(self, dtype):
+        self.dtype, self.element = dtype, helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        self.random = np.random.default_rng(11)
+        self.nodes, self.initializers, self.outputs, self.references = [], [], [], []
+
+    def weight(self, array):
+        if array is None:
+            return ""
+        name = "w%d" % len(self.initializers)
+        self.initializers.append(numpy_helper.from_array(array, name))
+        return name
+
+    def node(self, operator, inputs, shape, reference, **attributes):
+        name = "y%d" % len(self.nodes)
+        while inputs[-1] == "":
+            inputs.pop()
+        self.nodes.append(helper.make_node(operator, inputs, [name], name="n" + name[1:], domain="com.microsoft", **attributes))
+        self.outputs.append(helper.make_tensor_value_info(name, self.element, shape))
+        self.references.append(reference)
+
+    def check(self, folder, name, inputs, cases):
+        graph = helper.make_graph(
+            self.nodes, "g", [helper.make_tensor_value_info(n, self.element, s) for n, s in inputs], self.outputs, self.initializers)
+        model = helper.make_model(graph, ir_version=10, opset_imports=[
+            helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)])
+        path = moe_testing.save(model, folder, name)
+        given = []
+        for arrays in cases:
+            expected = {"y%d" % i: reference(**arrays).astype(self.dtype) for i, reference in enumerate(self.references)}
+            given.append((arrays, expected))
+        return path, moe_testing.check(path, given, LIMITS[self.dtype])
+
+
+# ---- QMoE -------------------------------------------------------------------
+
+FORMS = [
+    {"activation_type": "silu", "three": True},
+    {"activation_type": "gelu"},
+    {"activation_type": "swiglu", "three": True, "swiglu_limit": 1.0, "activation_beta": 0.5},
+    {"activation_type": "swiglu", "swiglu_fusion": 1, "activation_alpha": 1.702, "activation_beta": 1.0, "swiglu_limit": 0.7},
+    {"activation_type": "swiglu", "swiglu_fusion": 2},
+]
+
+
+def scales_of(q, block_size):
+    return q.scales if block_size else q.scales[..., 0]
+
+
+def zero_points_of(q, block_size):
+    if q.zero_points is None:
+        return None
+    return pack(q.zero_points if block_size else q.zero_points[..., 0], q.bits)
+
+
+def add_qmoe(model, e, h, i, bits, block, zeros, form, turn):
+    """`bits`: of FC1 and FC3, and of FC2."""
+    form = dict(form)
+    three, bias = form.pop("three", False), turn % 2 == 0
+    k, mixed = min([1, 2, 4, e][turn % 4], e), turn % 3 == 1
+    form |= {"k": k, "normalize_routing_weights": turn // 2 % 2}
+    wide = 2 * i if form.get("swiglu_fusion") else i
+
+    def linear(rows, depth, bits):
+        q = Quantized(model.random, (e, rows, depth), bits, block, zeros, model.dtype)
+        b = model.random.standard_normal((e, rows)).astype(model.dtype) if bias else None
+        return q, b
+
+    layers = [linear(wide, h, bits[0]), linear(h, i, bits[1]), linear(i, h, bits[0]) if three else (None, None)]
+    inputs = ["x", "r"]
+    for q, b in layers:
+        inputs += [model.weight(pack(q.integers, q.bits)), model.weight(scales_of(q, block)), model.weight(b)] if q else [""] * 3
+    inputs += [model.weight(zero_points_of(q, block)) if q else "" for q, _ in layers] + ["m" if mixed else ""]
+    floats = []
+    for q, b in layers:
+        floats += [q.values() if q else None, b]
+    attributes = dict(form)
+    if block:
+        attributes["block_size"] = block
+    if bits != (4, 4):
+        attributes["expert_weight_bits"] = bits[0]
+    if bits[0] != bits[1]:
+        attributes["fc2_expert_weight_bits"] = bits[1]
+
+    def reference(x, r, m):
+        return moe_reference.contrib_moe(x, r, *floats, **form, mixture=m if mixed else None)
+
+    model.node("QMoE", inputs, ["t", h], reference, **attributes)
+
+
+def check_qmoe(folder, name, dtype, e, h, i, blocks, tokens):
+    model, turn = Model(dtype), 0
+    for bits in ((4, 4), (8, 8), (2, 2), (4, 8)):
+        for block in blocks:
+            for zeros in (None, "packed"):
+                for form in FORMS if bits == (4, 4) else FORMS[turn % 4 : turn % 4 + 2]:
+                    add_qmoe(model, e, h, i, bits, block, zeros, form, turn)
+                    turn += 1
+    cases = []
+    for count in tokens:
+        x, r, m = (model.random.standard_normal((count, n)).astype(dtype) for n in (h, e, e))
+        r[::3] = np.round(r[::3])  # every third token has equal logits
+        cases.append({"x": x, "r": r, "m": np.abs(m) + dtype(0.1)})
+    path, checked = model.check(folder, name, [("x", ["t", h]), ("r", ["t", e]), ("m", ["t", e])], cases)
+    layers = moe_testing.count(moe_testing.raised(path), "moe.combine")
+    print("%s: %d layers, %d outputs" % (name, layers, checked))
+
+
+# ---- MatMulNBits ------------------------------------------------------------
+
+
+def check_matmul(folder, name, dtype, n, k, leadings):
+    model = Model(dtype)
+    for bits in (2, 4, 8):
+        for block in (16, 32, 64, 128):
+            for turn, zeros in enumerate((None, "packed", "float")):
+                q = Quantized(model.random, (n, k), bits, block, zeros, dtype)
+                blocks = q.scales.shape[-1]
+                padded = np.concatenate([q.integers, model.random.integers(0, 2**bits, (n, -k % block), dtype=np.uint8)], -1)
+                values = pack(padded, bits).reshape(n, blocks, block * bits // 8)
+                zero_points = q.zero_points
+                if zeros == "packed":
+                    zero_points = pack(zero_points, bits)
+                flat = turn == 1  # as older exporters write them
+                scales = q.scales.reshape(-1) if flat else q.scales
+                if flat:
+                    zero_points = zero_points.reshape(-1)
+                bias = model.random.standard_normal(n).astype(dtype) if turn else None
+                inputs = ["x", model.weight(values), model.weight(scales), model.weight(zero_points), "", model.weight(bias)]
+
+                def reference(x, w=q.values(), bias=bias):
+                    return x.astype(np.float64) @ w.T + (0 if bias is None else bias.astype(np.float64))
+
+                model.node("MatMulNBits", inputs, ["b", "s", n], reference, K=k, N=n, bits=bits, block_size=block, accuracy_level=4)
+    cases = [{"x": model.random.standard_normal(leading + (k,)).astype(dtype)} for leading in leadings]
+    path, checked = model.check(folder, name, [("x", ["b", "s", k])], cases)
+    print("%s: %d products, %d outputs" % (name, moe_testing.count(moe_testing.raised(path), "moe.grouped_matmul"), checked))
+
+
+folder = sys.argv[1]
+# CHECK: qmoe-f32: 44 layers, 220 outputs
+# CHECK: qmoe-one-expert: 22 layers, 66 outputs
+# CHECK: qmoe-f16: 44 layers, 88 outputs
+check_qmoe(folder, "qmoe-f32", np.float32, 7, 64, 32, (0, 16), (0, 1, 2, 7, 64))
+# Widths that bytes do not divide into more than once.
+check_qmoe(folder, "qmoe-one-expert", np.float32, 1, 20, 12, (0,), (1, 3, 33))
+check_qmoe(folder, "qmoe-f16", np.float16, 5, 32, 48, (0, 16), (1, 9))
+# CHECK: matmul-f32: 36 products, 180 outputs
+# CHECK: matmul-small: 36 products, 36 outputs
+# CHECK: matmul-f16: 36 products, 72 outputs
+check_matmul(folder, "matmul-f32", np.float32, 61, 203, [(1, 0), (1, 1), (2, 1), (1, 7), (4, 16)])
+check_matmul(folder, "matmul-small", np.float32, 1, 3, [(2, 3)])
+check_matmul(folder, "matmul-f16", np.float16, 37, 96, [(1, 1), (3, 5)])
