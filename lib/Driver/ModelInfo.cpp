@@ -143,7 +143,7 @@ static ModelDescriptor::Site describeSite(StringRef node, StringRef message) {
     site.op = node.str();
   }
   site.message = message.str();
-  if (!message.contains("{found}"))
+  if (!message.contains("{found}") && !message.contains("{limit}"))
     site.message += ", got {found} for {limit}";
   return site;
 }

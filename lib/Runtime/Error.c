@@ -63,10 +63,12 @@ bool moe_shape_bytes(int32_t rank, const int64_t *shape, int64_t element_size,
                      int64_t *elements, int64_t *bytes) {
   int64_t count = 1;
   bool empty = false;
+  /* Also beside a size of 0: what is computed from the other sizes would not
+   * fit either. */
   for (int32_t i = 0; i < rank; ++i)
-    empty |= shape[i] == 0;
-  for (int32_t i = 0; i < rank && !empty; ++i)
-    if (__builtin_mul_overflow(count, shape[i], &count))
+    if (shape[i] == 0)
+      empty = true;
+    else if (__builtin_mul_overflow(count, shape[i], &count))
       return false;
   *elements = empty ? 0 : count;
   return !__builtin_mul_overflow(*elements, element_size, bytes);

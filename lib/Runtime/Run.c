@@ -38,22 +38,28 @@ static _Noreturn void leave(moe_session *session) {
   _longjmp(session->leave, 1);
 }
 
-/* Appends `message` with {found} and {limit} replaced. */
+/* Appends `message` with {found}, {found+} and {limit} replaced. */
 static void expand(char *text, size_t size, const char *message, int64_t found,
                    int64_t limit) {
   size_t used = strlen(text);
   while (*message && used + 1 < size) {
     int64_t value = 0;
     size_t skip = 0;
+    bool open = false;
     if (strncmp(message, "{found}", 7) == 0) {
       value = found;
       skip = 7;
+    } else if (strncmp(message, "{found+}", 8) == 0) {
+      value = found;
+      skip = 8;
+      open = value == INT64_MAX;
     } else if (strncmp(message, "{limit}", 7) == 0) {
       value = limit;
       skip = 7;
     }
     if (skip) {
-      int written = snprintf(text + used, size - used, "%" PRId64, value);
+      int written = snprintf(text + used, size - used, "%s%" PRId64,
+                             open ? "at least " : "", value);
       used += written > 0 ? (size_t)written : 0;
       message += skip;
     } else {
@@ -112,11 +118,15 @@ void *moe_rt_alloc(moe_context *ctx, int64_t bytes) {
   void *data = moe_arena_alloc(&session->arena, bytes);
   if (data)
     return data;
+  /* Sizes that wrapped before anything was multiplied can be negative. */
+  if (bytes < 0)
+    bytes = INT64_MAX;
   if (claim(session)) {
     moe_fail(moe_session_message(session), MOE_ERROR_MEMORY,
-             "out of memory: the model needs another %" PRId64
+             "out of memory: the model needs %s %" PRId64
              " bytes besides %" PRId64,
-             bytes, session->arena.in_use);
+             bytes == INT64_MAX ? "at least" : "another", bytes,
+             session->arena.in_use);
     publish(session, MOE_ERROR_MEMORY);
   }
   leave(session);

@@ -60,7 +60,8 @@ typedef struct moe_context {
 #define MOE_RT_ALIGNMENT 64
 
 /* [serial] Memory from the session's arena, aligned to MOE_RT_ALIGNMENT, not
- * cleared. Never NULL, also for 0 bytes: failure leaves main. */
+ * cleared. Never NULL, also for 0 bytes: failure leaves main. INT64_MAX stands
+ * for every number that does not fit. */
 void *moe_rt_alloc(moe_context *ctx, int64_t bytes);
 
 /* [serial] Returns memory of moe_rt_alloc for reuse in this run. NULL and
@@ -84,8 +85,10 @@ void moe_rt_set_output(moe_context *ctx, int32_t output, void *data,
                        int32_t rank, const int64_t *shape);
 
 /* [serial] When `ok` is false, records the error of `site` and leaves main.
- * The site's message may contain {found} and {limit}. Only bit 0 of `ok` is
- * looked at: compiled code may pass an i1 that is not extended. */
+ * The site's message may contain {found}, {limit} and, for a product that
+ * saturates, {found+}, which prints INT64_MAX as "at least" that number. Only
+ * bit 0 of `ok` is looked at: compiled code may pass an i1 that is not
+ * extended. */
 void moe_rt_check(moe_context *ctx, uint8_t ok, int32_t site, int64_t found,
                   int64_t limit);
 

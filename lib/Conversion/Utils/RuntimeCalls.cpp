@@ -15,6 +15,7 @@
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace mlir::moe;
@@ -98,20 +99,52 @@ int64_t moe::elementBytes(Type type) {
   return (type.getIntOrFloatBitWidth() + 7) / 8;
 }
 
+Value moe::saturatingProduct(ImplicitLocOpBuilder &b, ValueRange factors) {
+  Type i64 = b.getI64Type();
+  Value product, most;
+  for (Value factor : factors) {
+    if (factor.getType().isIndex())
+      factor = arith::IndexCastOp::create(b, i64, factor);
+    if (!product) {
+      product = factor;
+      continue;
+    }
+    if (!most)
+      most = arith::ConstantIntOp::create(b, i64, INT64_MAX);
+    auto wide = arith::MulSIExtendedOp::create(b, product, factor);
+    // It fits when the upper half only repeats the sign of the lower one.
+    Value sign = arith::ShRSIOp::create(
+        b, wide.getLow(), arith::ConstantIntOp::create(b, i64, 63));
+    Value fits = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
+                                       wide.getHigh(), sign);
+    product = arith::SelectOp::create(b, fits, wide.getLow(), most);
+  }
+  return product ? product : Value(arith::ConstantIntOp::create(b, i64, 1));
+}
+
+/// What `size` was multiplied from: merged dimensions are products too, and one
+/// that has wrapped looks like any size.
+static void collectFactors(Value size, SmallVectorImpl<Value> &factors) {
+  auto product = size.getDefiningOp<arith::MulIOp>();
+  if (!product)
+    return factors.push_back(size);
+  collectFactors(product.getLhs(), factors);
+  collectFactors(product.getRhs(), factors);
+}
+
 Value moe::allocate(ImplicitLocOpBuilder &b, Value context, MemRefType type,
                     ValueRange dynamicSizes) {
-  Value elements =
-      arith::ConstantIndexOp::create(b, elementBytes(type.getElementType()));
-  for (Value size : dynamicSizes)
-    elements = arith::MulIOp::create(b, elements, size);
-  int64_t fixed = 1;
+  int64_t fixed = elementBytes(type.getElementType());
   for (int64_t size : type.getShape())
-    fixed *= ShapedType::isDynamic(size) ? 1 : size;
-  elements = arith::MulIOp::create(b, elements,
-                                   arith::ConstantIndexOp::create(b, fixed));
-  Value bytes = arith::IndexCastOp::create(b, b.getI64Type(), elements);
+    if (!ShapedType::isDynamic(size) && llvm::MulOverflow(fixed, size, fixed))
+      fixed = INT64_MAX;
+  SmallVector<Value> factors;
+  for (Value size : dynamicSizes)
+    collectFactors(size, factors);
+  if (fixed != 1 || factors.empty())
+    factors.push_back(arith::ConstantIntOp::create(b, b.getI64Type(), fixed));
   Value pointer = callRuntime(
       b, "moe_rt_alloc", TypeRange{LLVM::LLVMPointerType::get(b.getContext())},
-      ValueRange{context, bytes});
+      ValueRange{context, saturatingProduct(b, factors)});
   return memrefFromPointer(b, pointer, type, dynamicSizes);
 }

@@ -9,10 +9,13 @@ moe.weight @w {file = "m.data", offset = 0 : i64, length = 128 : i64, section = 
 // CHECK-SAME:    %[[CTX:.*]]: !llvm.ptr {moe.context}, %[[N:.*]]: index, %[[C:.*]]: i1, %[[A:.*]]: i64, %[[B:.*]]: i64)
 func.func @f(%ctx: !llvm.ptr {moe.context}, %n: index, %c: i1, %a: i64, %b: i64) -> f32 {
   %c0 = arith.constant 0 : index
-  // Six bytes per row.
-  // CHECK: %[[BYTES:.*]] = arith.muli %[[N]], %c6 : index
-  // CHECK: %[[I64:.*]] = arith.index_cast %[[BYTES]]
-  // CHECK: %[[P:.*]] = call @moe_rt_alloc(%[[CTX]], %[[I64]])
+  // Six bytes per row, or INT64_MAX.
+  // CHECK: %[[I64:.*]] = arith.index_cast %[[N]] : index to i64
+  // CHECK: %[[LOW:.*]], %[[HIGH:.*]] = arith.mulsi_extended %[[I64]], %c6_i64 : i64
+  // CHECK: %[[SIGN:.*]] = arith.shrsi %[[LOW]], %c63_i64
+  // CHECK: %[[FITS:.*]] = arith.cmpi eq, %[[HIGH]], %[[SIGN]]
+  // CHECK: %[[BYTES:.*]] = arith.select %[[FITS]], %[[LOW]], %c9223372036854775807_i64
+  // CHECK: %[[P:.*]] = call @moe_rt_alloc(%[[CTX]], %[[BYTES]])
   %m = memref.alloc(%n) : memref<?x3xf16>
   // The weights' address is the context's first field.
   // CHECK: %[[BASE:.*]] = llvm.load %[[CTX]] : !llvm.ptr -> !llvm.ptr
@@ -31,6 +34,23 @@ func.func @f(%ctx: !llvm.ptr {moe.context}, %n: index, %c: i1, %a: i64, %b: i64)
   memref.dealloc %m : memref<?x3xf16>
   return %0 : f32
 }
+}
+
+// -----
+
+// A dimension that was merged from others counts as these.
+// CHECK-LABEL: func.func @merged(
+// CHECK-SAME:    %[[CTX:.*]]: !llvm.ptr {moe.context}, %[[M:.*]]: index, %[[N:.*]]: index)
+func.func @merged(%ctx: !llvm.ptr {moe.context}, %m: index, %n: index) {
+  %mn = arith.muli %m, %n : index
+  // CHECK: %[[I:.*]] = arith.index_cast %[[M]]
+  // CHECK: %[[J:.*]] = arith.index_cast %[[N]]
+  // CHECK: arith.mulsi_extended %[[I]], %[[J]]
+  // CHECK: %[[BYTES:.*]] = arith.select
+  // CHECK-NOT: mulsi_extended
+  // CHECK: call @moe_rt_alloc(%[[CTX]], %[[BYTES]])
+  %buffer = memref.alloc(%mn) : memref<?xi8>
+  return
 }
 
 // -----

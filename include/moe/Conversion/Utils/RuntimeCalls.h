@@ -47,7 +47,12 @@ Value pointerFromMemref(ImplicitLocOpBuilder &b, Value memref);
 /// Bytes of one element in memory; i1 takes a byte.
 int64_t elementBytes(Type type);
 
-/// The session's memory for a contiguous memref of `type`.
+/// The product of integers of type index or i64, as i64; INT64_MAX when it does
+/// not fit.
+Value saturatingProduct(ImplicitLocOpBuilder &b, ValueRange factors);
+
+/// The session's memory for a contiguous memref of `type`. The number of bytes
+/// saturates, so that the runtime refuses what no memory holds.
 Value allocate(ImplicitLocOpBuilder &b, Value context, MemRefType type,
                ValueRange dynamicSizes);
 

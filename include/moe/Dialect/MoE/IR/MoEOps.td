@@ -415,7 +415,8 @@ def MoE_CheckOp : MoE_Op<"check"> {
   let description = [{
     When `condition` is false the run of the compiled model ends with an error
     status and the text `node: message`; the message may contain `{found}` and
-    `{limit}`, which stand for the operands' values. Nothing after the check is
+    `{limit}`, which stand for the operands' values; `{found+}` also tells that
+    the greatest value stands for all that do not fit. Nothing after the check is
     executed, so a check in front of an access makes the access safe. That also
     means that a check cannot stand in a loop that threads share.
 
