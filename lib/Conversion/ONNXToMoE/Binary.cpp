@@ -195,19 +195,6 @@ static void checkDivisor(Lowering &l, Tensor divisor) {
           "expects no integer division by {limit}, got {found} of them");
 }
 
-/// `divide` with the one overflow of two's complement made to wrap.
-static Value guardOverflow(ElementBuilder &b, Value x, Value y,
-                           function_ref<Value(Value, Value)> divide,
-                           bool remainder) {
-  Value minusOne = intConstant(b, y.getType(), -1);
-  Value one = intConstant(b, y.getType(), 1);
-  Value zero = intConstant(b, y.getType(), 0);
-  Value flips = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, y, minusOne);
-  Value safe = arith::SelectOp::create(b, flips, one, y);
-  Value negated = remainder ? zero : Value(arith::SubIOp::create(b, zero, x));
-  return arith::SelectOp::create(b, flips, negated, divide(x, safe));
-}
-
 static LogicalResult convertDiv(Lowering &l) {
   SmallVector<Tensor> operands = allInputs(l);
   if (failed(expectSameTypes(l, operands)))

@@ -116,6 +116,43 @@ static LogicalResult convertCastLike(Lowering &l) {
 // Range, ConstantOfShape, EyeLike
 //===----------------------------------------------------------------------===//
 
+/// The number of elements in [start, limit) by steps of `delta`.
+static Expr rangeLength(Lowering &l, const Expr &start, const Expr &limit,
+                        const Expr &delta) {
+  ImplicitLocOpBuilder &b = l.b;
+  using P = arith::CmpIPredicate;
+  std::optional<int64_t> step = delta.constant();
+  // The span of two sizes, or from 0, is a size; of any two integers it may
+  // need all 64 bits.
+  bool fits = step > 0 && start.is(0);
+  fits |= l.sizes.isNonNegative(start) && l.sizes.isNonNegative(limit);
+  if (step && step != INT64_MIN && fits) {
+    Expr span = *step > 0 ? limit - start : start - limit;
+    return l.sizes.max(l.sizes.ceilDiv(span, std::abs(*step)), 0);
+  }
+  Value first = l.index(start), last = l.index(limit), by = l.index(delta);
+  Value zero = l.index(0), one = l.index(1);
+  l.check(arith::CmpIOp::create(b, P::ne, by, zero), by, zero,
+          "expects a delta other than {limit}, got {found}");
+  Value down = arith::CmpIOp::create(b, P::slt, by, zero);
+  Value low = arith::SelectOp::create(b, down, last, first);
+  Value high = arith::SelectOp::create(b, down, first, last);
+  Value size =
+      arith::SelectOp::create(b, down, arith::SubIOp::create(b, zero, by), by);
+  // ceil(span / size) without the overflow of span + size.
+  Value span =
+      arith::SubIOp::create(b, arith::SubIOp::create(b, high, low), one);
+  Value whole = arith::DivUIOp::create(b, span, size);
+  Value count = arith::AddIOp::create(b, whole, one);
+  // 2^63 and more counts as too many.
+  Value most = l.index(INT64_MAX);
+  count = arith::SelectOp::create(
+      b, arith::CmpIOp::create(b, P::slt, count, zero), most, count);
+  count = arith::SelectOp::create(
+      b, arith::CmpIOp::create(b, P::slt, low, high), count, zero);
+  return l.sizes.opaque(count, /*nonNegative=*/true);
+}
+
 static FailureOr<Tensor> integerRange(Lowering &l) {
   SmallVector<Expr, 3> bounds;
   for (unsigned i = 0; i < 3; ++i) {
@@ -129,16 +166,9 @@ static FailureOr<Tensor> integerRange(Lowering &l) {
   auto [start, limit, delta] = std::tuple(bounds[0], bounds[1], bounds[2]);
   if (delta.is(0))
     return l.error() << "expects delta not to be 0";
-  Expr length;
-  if (std::optional<int64_t> step = delta.constant()) {
-    Expr span = *step > 0 ? limit - start : start - limit;
-    length = l.sizes.max(l.sizes.ceilDiv(span, std::abs(*step)), 0);
-  } else {
-    Value found = l.index(delta), zero = l.index(0);
-    l.check(arith::CmpIOp::create(l.b, arith::CmpIPredicate::ne, found, zero),
-            found, zero, "expects a delta other than {limit}, got {found}");
-    length = l.sizes.max(l.sizes.ceilDiv(limit - start, delta), 0);
-  }
+  Expr length = rangeLength(l, start, limit, delta);
+  if (failed(l.checkElements(length)))
+    return failure();
   Type type = l.in(0)->elementType;
   if (std::optional<int64_t> n = length.constant(); n && *n <= 32) {
     Dims elements;
@@ -168,17 +198,18 @@ static FailureOr<Tensor> floatRange(Lowering &l) {
     bounds.push_back(
         toCompute(b, tensor::ExtractOp::create(b, l.value(l.in(i)), at)));
   }
+  Value zero = floatConstant(b, compute, 0.0);
+  l.check(arith::CmpFOp::create(b, arith::CmpFPredicate::UNE, bounds[2], zero),
+          l.index(0), l.index(0), "expects a delta other than {limit}");
   Value span = arith::SubFOp::create(b, bounds[1], bounds[0]);
   Value steps = arith::DivFOp::create(b, span, bounds[2]);
   Value whole = math::CeilOp::create(b, steps);
   // Saturates, and is 0 for a NaN.
   Value count = castElement(b, whole, compute, b.getI64Type());
   count = arith::MaxSIOp::create(b, count, intConstant(b, b.getI64Type(), 0));
-  Value limit = intConstant(b, b.getI64Type(), int64_t(1) << 40);
-  l.check(arith::CmpIOp::create(b, arith::CmpIPredicate::slt, count, limit),
-          count, limit,
-          "expects a range of less than {limit} elements, got {found}");
   Expr length = l.sizes.opaque(count, /*nonNegative=*/true);
+  if (failed(l.checkElements(length)))
+    return failure();
   return l.generate(
       {length}, type, [&](ImplicitLocOpBuilder &b, ValueRange at) {
         Value i = arith::IndexCastOp::create(b, b.getI64Type(), at[0]);
@@ -200,7 +231,10 @@ static LogicalResult convertConstantOfShape(Lowering &l) {
   if (failed(dims))
     return failure();
   for (const Expr &d : *dims)
-    l.checkLessOrEqual(0, d, "expects no negative size, got {limit}");
+    if (failed(l.checkSize(d)))
+      return failure();
+  if (failed(l.checkElements(*dims)))
+    return failure();
   Type type = l.b.getF32Type();
   TypedAttr element = l.b.getZeroAttr(type);
   if (auto value = dyn_cast_or_null<DenseElementsAttr>(
@@ -228,7 +262,9 @@ static LogicalResult convertEyeLike(Lowering &l) {
     return l.error() << "data type " << l.node.getI64("dtype", 0)
                      << " is not supported";
   Type storage = Lowering::storageType(type);
-  Value k = l.index(l.node.getI64("k", 0));
+  // A row plus k must not overflow.
+  constexpr int64_t most = Lowering::kMaxElements;
+  Value k = l.index(std::clamp(l.node.getI64("k", 0), -most, most));
   return l.set(
       l.generate(x->dims, type, [&](ImplicitLocOpBuilder &b, ValueRange at) {
         Value diagonal = arith::AddIOp::create(b, at[0], k);

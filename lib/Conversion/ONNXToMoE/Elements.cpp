@@ -174,3 +174,15 @@ Value raise::sigmoidElement(ImplicitLocOpBuilder &b, Value x) {
   Value e = math::ExpOp::create(b, arith::NegFOp::create(b, x));
   return arith::DivFOp::create(b, one, arith::AddFOp::create(b, one, e));
 }
+
+Value raise::guardOverflow(ImplicitLocOpBuilder &b, Value x, Value y,
+                           function_ref<Value(Value, Value)> divide,
+                           bool remainder) {
+  Value minusOne = intConstant(b, y.getType(), -1);
+  Value one = intConstant(b, y.getType(), 1);
+  Value zero = intConstant(b, y.getType(), 0);
+  Value flips = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, y, minusOne);
+  Value safe = arith::SelectOp::create(b, flips, one, y);
+  Value negated = remainder ? zero : Value(arith::SubIOp::create(b, zero, x));
+  return arith::SelectOp::create(b, flips, negated, divide(x, safe));
+}

@@ -34,6 +34,10 @@ Value mulElements(ImplicitLocOpBuilder &b, Value x, Value y);
 /// 1 / (1 + exp(-x))
 Value sigmoidElement(ImplicitLocOpBuilder &b, Value x);
 
+/// `divide` with the one overflow of two's complement made to wrap.
+Value guardOverflow(ImplicitLocOpBuilder &b, Value x, Value y,
+                    function_ref<Value(Value, Value)> divide, bool remainder);
+
 } // namespace mlir::moe::raise
 
 #endif // MOE_LIB_CONVERSION_ONNXTOMOE_ELEMENTS_H

@@ -329,13 +329,15 @@ static LogicalResult convertOneHot(Lowering &l) {
   if (!indices->isInteger())
     return l.error() << "expects integer indices, got " << indices->elementType;
   l.checkLessOrEqual(1, depth->front(),
-                     "expects a positive depth, got {limit}");
+                     "expects a depth of at least {found}, got {limit}");
   int64_t rank = indices->rank() + 1;
   FailureOr<int64_t> axis = l.axis(l.node.getI64("axis", -1), rank);
   if (failed(axis))
     return failure();
   Dims dims = indices->dims;
   dims.insert(dims.begin() + *axis, depth->front());
+  if (failed(l.checkElements(dims)))
+    return failure();
   SmallVector<AffineExpr> exprs;
   for (int64_t i = 0; i < rank; ++i)
     if (i != *axis)
@@ -367,7 +369,9 @@ static LogicalResult convertTrilu(Lowering &l) {
       return failure();
     if (given->size() != 1)
       return l.error() << "expects k to be a scalar";
-    k = given->front();
+    // No diagonal lies further out, and a row plus k must not overflow.
+    k = l.sizes.min(l.sizes.max(given->front(), Expr() - x->dims.end()[-2]),
+                    x->dims.back());
   }
   bool upper = l.node.getI64("upper", 1) != 0;
   Value diagonal = l.index(k);
@@ -426,6 +430,24 @@ static LogicalResult padAmounts(Lowering &l, int64_t rank, Dims &before,
   return success();
 }
 
+/// A size plus two pads must not overflow.
+static LogicalResult checkPad(Lowering &l, const Expr &pad) {
+  constexpr int64_t most = Lowering::kMaxElements;
+  if (std::optional<int64_t> known = pad.constant()) {
+    if (*known < -most || *known > most)
+      return l.error() << "expects pads of at most " << most
+                       << " in magnitude, got " << *known;
+    return success();
+  }
+  using P = arith::CmpIPredicate;
+  Value found = l.index(pad), limit = l.index(most);
+  Value highOk = arith::CmpIOp::create(l.b, P::sle, found, limit);
+  Value lowOk = arith::CmpIOp::create(l.b, P::sge, found, l.index(-most));
+  l.check(arith::AndIOp::create(l.b, highOk, lowOk), found, limit,
+          "expects pads of at most {limit} in magnitude, got {found}");
+  return success();
+}
+
 static LogicalResult padConstant(Lowering &l, Tensor x, const Dims &before,
                                  const Dims &after, const Dims &dims) {
   ImplicitLocOpBuilder &b = l.b;
@@ -439,16 +461,16 @@ static LogicalResult padConstant(Lowering &l, Tensor x, const Dims &before,
   } else {
     fill = intConstant(b, storage, 0);
   }
-  // Negative pads cut off.
+  // Negative pads cut off, at most all there is.
+  Sizes &s = l.sizes;
   Dims from, to, kept;
   for (int64_t i = 0; i < x->rank(); ++i) {
-    Expr cutBefore = l.sizes.max(Expr() - before[i], 0);
-    Expr cutAfter = l.sizes.max(Expr() - after[i], 0);
-    from.push_back(cutBefore);
-    to.push_back(l.sizes.max(before[i], 0));
-    kept.push_back(x->dims[i] - cutBefore - cutAfter);
-    l.checkLessOrEqual(0, kept.back(),
-                       "expects negative pads to leave a size, got {limit}");
+    const Expr &size = x->dims[i];
+    Expr start = s.min(s.max(Expr() - before[i], 0), size);
+    Expr end = s.max(s.min(size + after[i], size), start);
+    from.push_back(start);
+    to.push_back(s.min(s.max(before[i], 0), dims[i]));
+    kept.push_back(end - start);
   }
   Tensor inner = l.slice(x, from, kept);
   SmallVector<OpFoldResult> ones(x->rank(), b.getIndexAttr(1));
@@ -493,9 +515,15 @@ static LogicalResult convertPad(Lowering &l) {
   if (failed(padAmounts(l, x->rank(), before, after)))
     return failure();
   for (int64_t i = 0; i < x->rank(); ++i) {
+    for (const Expr &pad : {before[i], after[i]})
+      if (failed(checkPad(l, pad)))
+        return failure();
     dims.push_back(x->dims[i] + before[i] + after[i]);
-    l.checkLessOrEqual(0, dims.back(), "expects no negative size, got {limit}");
+    if (failed(l.checkSize(dims.back())))
+      return failure();
   }
+  if (failed(l.checkElements(dims)))
+    return failure();
   StringRef mode = l.node.getString("mode", "constant");
   if (mode == "constant")
     return padConstant(l, x, before, after, dims);

@@ -13,6 +13,7 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
+#include "moe/Conversion/Utils/RuntimeCalls.h"
 
 using namespace mlir;
 using namespace mlir::moe;
@@ -20,7 +21,7 @@ using namespace mlir::moe::raise;
 
 /// Longer lists of integers are data. A shape has at most a handful of
 /// dimensions, a list of starts or splits rarely more.
-static constexpr int64_t kMaxElements = 32;
+static constexpr int64_t kMaxListed = 32;
 
 Expr raise::product(ArrayRef<Expr> dims) {
   Expr p = 1;
@@ -147,7 +148,7 @@ Tensor Lowering::tensor(DenseElementsAttr constant, Type elementType) {
         constant.getRawData());
   t->constant = constant;
   if (isa<IntegerType>(storage) && t->rank() <= 1 &&
-      constant.getNumElements() <= kMaxElements) {
+      constant.getNumElements() <= kMaxListed) {
     t->elements.emplace();
     for (const APInt &v : constant.getValues<APInt>())
       t->elements->push_back(t->isUnsigned() || t->isBool()
@@ -211,10 +212,10 @@ FailureOr<Dims> Lowering::elements(Tensor t, StringRef what) {
   if (t->elements)
     return *t->elements;
   std::optional<int64_t> count = product(t->dims).constant();
-  if (!t->isInteger() || t->rank() > 1 || !count || *count > kMaxElements)
+  if (!t->isInteger() || t->rank() > 1 || !count || *count > kMaxListed)
     return error() << "expects " << what
                    << " to be a list of integers of known length (at most "
-                   << kMaxElements << ")";
+                   << kMaxListed << ")";
   t->elements.emplace();
   for (int64_t i = 0; i < *count; ++i) {
     SmallVector<Value> at;
@@ -344,12 +345,79 @@ void Lowering::checkRange(Tensor integers, const Expr &low, const Expr &high,
         sizes.integer(b, limit, i64), message);
 }
 
+LogicalResult Lowering::checkSize(const Expr &size, StringRef what) {
+  std::optional<int64_t> known = size.constant();
+  if (known && *known < 0)
+    return error() << "expects no negative " << what << ", got " << *known;
+  if (!sizes.isNonNegative(size)) {
+    Value found = index(size), zero = index(0);
+    check(arith::CmpIOp::create(b, arith::CmpIPredicate::sge, found, zero),
+          found, zero, ("expects no negative " + what + ", got {found}").str());
+  }
+  return success();
+}
+
+/// "7", or "at least 9223372036854775807" for a product that does not fit.
+static std::string describeCount(int64_t count) {
+  return (count == INT64_MAX ? "at least " : "") + std::to_string(count);
+}
+
+/// The product of those that are constant; INT64_MAX when it does not fit.
+static int64_t constantCount(ArrayRef<Expr> dims, bool skipZeros = false) {
+  int64_t count = 1;
+  for (const Expr &d : dims)
+    if (std::optional<int64_t> c = d.constant(); c && !(skipZeros && *c == 0))
+      if (llvm::MulOverflow(count, *c, count))
+        count = INT64_MAX;
+  return count;
+}
+
+Value Lowering::count(ArrayRef<Expr> dims) {
+  SmallVector<Value> factors;
+  for (const Expr &d : dims)
+    if (!d.constant())
+      factors.push_back(index(d));
+  if (int64_t known = constantCount(dims); known != 1 || factors.empty())
+    factors.push_back(index(known));
+  return saturatingProduct(b, factors);
+}
+
+LogicalResult Lowering::checkElements(ArrayRef<Expr> factors) {
+  int64_t known = constantCount(factors, /*skipZeros=*/true);
+  if (known > kMaxElements)
+    return error() << "expects a shape of at most " << kMaxElements
+                   << " elements beside sizes of 0, got "
+                   << describeCount(known);
+  if (llvm::none_of(factors, [&](const Expr &f) { return sizes.isData(f); }))
+    return success();
+  Dims counted = llvm::map_to_vector(
+      factors, [&](const Expr &f) { return sizes.max(f, 1); });
+  Value found = count(counted);
+  Value limit = intConstant(b, b.getI64Type(), kMaxElements);
+  check(arith::CmpIOp::create(b, arith::CmpIPredicate::sle, found, limit),
+        found, limit,
+        factors.size() == 1
+            ? "expects at most {limit} elements, got {found+}"
+            : "expects a shape of at most {limit} elements beside sizes of 0, "
+              "got {found+}");
+  return success();
+}
+
 LogicalResult Lowering::checkSameSize(const Dims &from, const Dims &to) {
   Expr have = product(from), want = product(to);
-  if (have.constant() && want.constant() && have != want)
-    return error() << "expects a shape of " << *have.constant()
-                   << " elements, got " << *want.constant();
-  checkEqual(want, have, "expects a shape of {limit} elements, got {found}");
+  if (have.constant() && want.constant()) {
+    // Equal as i64 is not enough: the product may have wrapped.
+    if (int64_t count = constantCount(to); count != *have.constant())
+      return error() << "expects a shape of " << *have.constant()
+                     << " elements, got " << describeCount(count);
+    return success();
+  }
+  if (have == want)
+    return success();
+  Value found = count(to);
+  Value limit = sizes.integer(b, have, b.getI64Type());
+  check(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, found, limit), found,
+        limit, "expects a shape of {limit} elements, got {found+}");
   return success();
 }
 

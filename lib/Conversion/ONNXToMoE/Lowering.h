@@ -184,6 +184,13 @@ public:
   /// for the message.
   void checkRange(Tensor integers, const Expr &low, const Expr &high,
                   const Expr &limit, StringRef message);
+  /// What the node requires of a size that is data: a size is not negative, and
+  /// `kMaxElements` is more than any memory holds.
+  LogicalResult checkSize(const Expr &size, StringRef what = "size");
+  /// Checks that `factors`, none of them negative, multiply to a number of
+  /// elements. Sizes of 0 do not count: loops run over the others. What only
+  /// the shapes of inputs decide is left to the allocation.
+  LogicalResult checkElements(ArrayRef<Expr> factors);
   /// Checks that every element of `indices` lies in [-size, size).
   LogicalResult checkIndices(Tensor indices, const Expr &size);
   /// An index that may count from the end, as `index` in [0, size).
@@ -194,7 +201,12 @@ public:
   FailureOr<int64_t> axis(int64_t axis, int64_t rank);
   FailureOr<SmallVector<int64_t>> axes(ArrayRef<int64_t> axes, int64_t rank);
 
+  /// No tensor has more elements; sums of a few such sizes do not overflow.
+  static constexpr int64_t kMaxElements = int64_t(1) << 47;
+
 private:
+  /// The product of the dimensions; INT64_MAX when it does not fit.
+  Value count(ArrayRef<Expr> dims);
   Tensor create() { return &storage.emplace_back(); }
   Value materializeElements(Tensor t);
 

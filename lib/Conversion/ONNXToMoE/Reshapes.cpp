@@ -71,7 +71,8 @@ static LogicalResult convertReshape(Lowering &l) {
   if (failed(dims))
     return failure();
   for (const Expr &d : *dims)
-    l.checkLessOrEqual(0, d, "expects no negative size, got {limit}");
+    if (failed(l.checkSize(d)))
+      return failure();
   if (failed(l.checkSameSize(x->dims, *dims)))
     return failure();
   return l.set(l.reshape(x, *dims));

@@ -56,11 +56,12 @@ static LogicalResult convertExpand(Lowering &l) {
   if (failed(shape))
     return failure();
   for (const Expr &d : *shape)
-    l.checkLessOrEqual(0, d, "expects no negative size, got {limit}");
+    if (failed(l.checkSize(d)))
+      return failure();
   TensorInfo target;
   target.dims = *shape;
   FailureOr<Dims> dims = l.broadcast({x, &target});
-  if (failed(dims))
+  if (failed(dims) || failed(l.checkElements(*dims)))
     return failure();
   if (x->elements && dims->size() <= 1) {
     std::optional<int64_t> n = product(*dims).constant();
@@ -84,7 +85,8 @@ static LogicalResult convertTile(Lowering &l) {
   // [d0, d1] -> [1, d0, 1, d1] -> [r0, d0, r1, d1] -> [r0 * d0, r1 * d1]
   Dims split, repeated, merged;
   for (auto [r, d] : llvm::zip_equal(*repeats, x->dims)) {
-    l.checkLessOrEqual(0, r, "expects no negative repeat, got {limit}");
+    if (failed(l.checkSize(r, "repeat")))
+      return failure();
     if (!r.is(1)) {
       split.push_back(1);
       repeated.push_back(r);
@@ -93,6 +95,8 @@ static LogicalResult convertTile(Lowering &l) {
     repeated.push_back(d);
     merged.push_back(r * d);
   }
+  if (failed(l.checkElements(repeated)))
+    return failure();
   Tensor result = copyTo(l, l.reshape(x, split), repeated);
   return l.set(l.reshape(result, merged));
 }
@@ -215,9 +219,13 @@ static LogicalResult convertSplit(Lowering &l) {
     return l.error() << "expects a size per output, got " << sizes->size();
   Expr total;
   for (const Expr &s : *sizes) {
-    if (s.constant() && *s.constant() < 0)
-      return l.error() << "expects no negative size, got " << *s.constant();
-    l.checkLessOrEqual(0, s, "expects no negative size, got {limit}");
+    if (failed(l.checkSize(s)))
+      return failure();
+    // A sum that wraps could be the size, too.
+    if (s.constant() || l.sizes.isData(s))
+      l.checkLessOrEqual(s, x->dims[*axis],
+                         "expects sizes of at most {limit}, the size of the "
+                         "axis, got {found}");
     total = total + s;
   }
   if (total.constant() && x->dims[*axis].constant() && total != x->dims[*axis])

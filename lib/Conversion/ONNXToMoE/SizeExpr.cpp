@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "SizeExpr.h"
+#include "Elements.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -117,6 +118,9 @@ Expr Sizes::make(AtomInfo info) {
     if (!isNew)
       return Expr::atom(it->second);
   }
+  info.isData =
+      info.kind == AtomInfo::Opaque ||
+      llvm::any_of(info.operands, [&](const Expr &e) { return isData(e); });
   atoms.push_back(std::move(info));
   return Expr::atom(atoms.size() - 1);
 }
@@ -263,6 +267,12 @@ bool Sizes::isNonNegative(const Expr &e) const {
   });
 }
 
+bool Sizes::isData(const Expr &e) const {
+  return llvm::any_of(e.terms, [&](const auto &term) {
+    return llvm::any_of(term.first, [&](Atom a) { return atoms[a].isData; });
+  });
+}
+
 bool Sizes::isLessOrEqual(const Expr &a, const Expr &b) const {
   if (a.constant() && b.constant())
     return *a.constant() <= *b.constant();
@@ -316,26 +326,35 @@ Value Sizes::materialize(ImplicitLocOpBuilder &b, Atom atom) {
       result = arith::IndexCastOp::create(b, b.getIndexType(), result);
     break;
   case AtomInfo::FloorDiv:
-    result = isNonNegative(info.operands[0]) && isPositive(info.operands[1])
-                 ? Value(arith::DivUIOp::create(b, v[0], v[1]))
-                 : Value(arith::FloorDivSIOp::create(b, v[0], v[1]));
-    break;
   case AtomInfo::TruncDiv:
-    result = arith::DivSIOp::create(b, v[0], v[1]);
-    break;
-  case AtomInfo::FloorMod: {
-    if (isNonNegative(info.operands[0]) && isPositive(info.operands[1])) {
-      result = arith::RemUIOp::create(b, v[0], v[1]);
+  case AtomInfo::FloorMod:
+  case AtomInfo::TruncMod: {
+    bool isMod =
+        info.kind == AtomInfo::FloorMod || info.kind == AtomInfo::TruncMod;
+    bool floors =
+        info.kind == AtomInfo::FloorDiv || info.kind == AtomInfo::FloorMod;
+    const Expr &divisor = info.operands[1];
+    if (floors && isNonNegative(info.operands[0]) && isPositive(divisor)) {
+      result = isMod ? Value(arith::RemUIOp::create(b, v[0], v[1]))
+                     : Value(arith::DivUIOp::create(b, v[0], v[1]));
       break;
     }
-    Value quotient = arith::FloorDivSIOp::create(b, v[0], v[1]);
-    Value whole = arith::MulIOp::create(b, quotient, v[1]);
-    result = arith::SubIOp::create(b, v[0], whole);
+    auto divide = [&](Value x, Value y) -> Value {
+      if (!floors)
+        return isMod ? Value(arith::RemSIOp::create(b, x, y))
+                     : Value(arith::DivSIOp::create(b, x, y));
+      Value quotient = arith::FloorDivSIOp::create(b, x, y);
+      if (!isMod)
+        return quotient;
+      Value whole = arith::MulIOp::create(b, quotient, y);
+      return arith::SubIOp::create(b, x, whole);
+    };
+    // Constants and sizes are not -1; data may be.
+    bool isSafe = divisor.constant() || isPositive(divisor);
+    result = isSafe ? divide(v[0], v[1])
+                    : guardOverflow(b, v[0], v[1], divide, isMod);
     break;
   }
-  case AtomInfo::TruncMod:
-    result = arith::RemSIOp::create(b, v[0], v[1]);
-    break;
   case AtomInfo::Min:
     result = arith::MinSIOp::create(b, v[0], v[1]);
     break;

@@ -85,6 +85,8 @@ struct AtomInfo {
   bool nonNegative = false;
   /// As `index`, once something needed it.
   Value materialized;
+  /// Whether elements of a tensor have a part in it; `Sizes::make` sets it.
+  bool isData = false;
 };
 
 /// The atoms of one function, and the code that computes them.
@@ -125,6 +127,8 @@ public:
   bool isNonNegative(const Expr &e) const;
   bool isPositive(const Expr &e) const { return isNonNegative(e - 1); }
   bool isLessOrEqual(const Expr &a, const Expr &b) const;
+  /// Whether elements of a tensor have a part in it, not only shapes.
+  bool isData(const Expr &e) const;
 
   /// The value as `index`.
   Value index(ImplicitLocOpBuilder &b, const Expr &e);

@@ -39,8 +39,10 @@ func.func @split(%x: tensor<?x?x32xf32> {moe.dims = ["batch", "seq", ""]},
 
 // What is not known is checked before it is used.
 // CHECK-LABEL: func.func @checked
-// CHECK: %[[OK:.*]] = arith.cmpi eq
-// CHECK: moe.check %[[OK]], {{.*}} {message = "expects a shape of {limit} elements, got {found}", node = "node 'n' (Reshape)"}
+// CHECK: %[[LOW:.*]], %[[HIGH:.*]] = arith.mulsi_extended
+// CHECK: %[[COUNT:.*]] = arith.select %{{.*}}, %[[LOW]], %c9223372036854775807_i64
+// CHECK: %[[OK:.*]] = arith.cmpi eq, %[[COUNT]]
+// CHECK: moe.check %[[OK]], %[[COUNT]], {{.*}} {message = "expects a shape of {limit} elements, got {found+}", node = "node 'n' (Reshape)"}
 // CHECK: tensor.expand_shape
 func.func @checked(%x: tensor<?xf32>, %n: tensor<?xi64>) -> tensor<*xf32> {
   %s = onnx.node "Shape"(%n) opset 15 : (tensor<?xi64>) -> tensor<1xi64>
@@ -58,4 +60,18 @@ func.func @checked(%x: tensor<?xf32>, %n: tensor<?xi64>) -> tensor<*xf32> {
 func.func @returned(%x: tensor<?x8xf32>) -> tensor<2xi64> {
   %s = onnx.node "Shape"(%x) opset 15 : (tensor<?x8xf32>) -> tensor<2xi64>
   return %s : tensor<2xi64>
+}
+
+// A shape that is data is checked by its product, which saturates; one of dimensions is left to the allocation.
+// CHECK-LABEL: func.func @made
+// CHECK-COUNT-2: moe.check {{.*}}"expects no negative size, got {found}"
+// CHECK: arith.mulsi_extended
+// CHECK: moe.check {{.*}}"expects a shape of at most {limit} elements beside sizes of 0, got {found+}"
+// CHECK-NOT: moe.check
+// CHECK: return
+func.func @made(%shape: tensor<2xi64>, %x: tensor<?x?xf32>) -> (tensor<*xf32>, tensor<*xf32>) {
+  %data = onnx.node "ConstantOfShape"(%shape) name "n" opset 20 : (tensor<2xi64>) -> tensor<*xf32>
+  %s = onnx.node "Shape"(%x) opset 15 : (tensor<?x?xf32>) -> tensor<2xi64>
+  %dims = onnx.node "ConstantOfShape"(%s) opset 20 : (tensor<2xi64>) -> tensor<*xf32>
+  return %data, %dims : tensor<*xf32>, tensor<*xf32>
 }
