@@ -238,11 +238,8 @@ static LogicalResult convertGemm(Lowering &l) {
   if (c->elementType != result->elementType)
     return l.error() << "expects operands of one type, got "
                      << result->elementType << " and " << c->elementType;
-  FailureOr<Dims> dims = l.broadcast({result, c});
-  if (failed(dims))
+  if (failed(l.checkBroadcast(c, result->dims, "C")))
     return failure();
-  if (*dims != result->dims)
-    return l.error() << "expects C to broadcast to the product";
   return l.set(l.elementwise({result, scaled(l, c, beta)}, result->dims,
                              result->elementType,
                              [](ImplicitLocOpBuilder &b, ValueRange args) {

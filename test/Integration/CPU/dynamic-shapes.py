@@ -145,6 +145,11 @@ def decided_at_run_time(m):
     m.op("Expand", x, m.shape(y, 0))
     three = m.input("f32", "q", 3, "m")
     m.op("MatMul", m.input("f32", "p", "n", 3), three)
+    a, b = m.input("f32", "n", 3), m.input("f32", 3, "m")
+    m.op("Gemm", a, b, m.input("f32", "c", 1))
+    m.op("Gemm", a, b, m.input("f32", "c", "m"), beta=0.5)
+    m.op("Gemm", a, b, m.weight(2, 5))
+    m.op("LayerNormalization", x, m.weight(5), m.input("f32", "s"))
 
 
 def shapes(m):
@@ -339,7 +344,7 @@ def main(folder):
     check(folder, "elementwise", elementwise, [odd, unit, dict(n=0, m=5), dict(n=2, m=37)])
     # CHECK: elementwise: {{[0-9]+}} outputs at 4 sizes
     pqr = [(3, 3, 3), (1, 3, 3), (3, 1, 1), (1, 1, 1), (1, 3, 1)]
-    check(folder, "decided", decided_at_run_time, [dict(n=2, m=5, p=p, q=q, r=r) for p, q, r in pqr])
+    check(folder, "decided", decided_at_run_time, [dict(n=2, m=5, p=p, q=q, r=r, c=1 + (p == 1), s=5) for p, q, r in pqr])
     # CHECK: decided: {{[0-9]+}} outputs at 5 sizes
     check(folder, "shapes", shapes, [odd, unit, dict(n=4, m=4, k=2), dict(n=2, m=7, k=0)])
     # CHECK: shapes: {{[0-9]+}} outputs at 4 sizes
