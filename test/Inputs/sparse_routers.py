@@ -61,18 +61,20 @@ def group_limited(g, logits, experts, k, groups, kept, top=2, score="sigmoid", b
     return weights, ids, reference
 
 
-def biased(g, logits, experts, k, bias):
-    """Sigmoid scores and a bias for the selection alone, without groups."""
+def biased(g, logits, experts, k, bias, floor=None):
+    """Sigmoid scores and a bias for the selection alone, without groups. With a floor, a smaller sum counts as that
+    (ERNIE)."""
     scores = g("Sigmoid", logits)
     _, ids = g("TopK", g("Add", scores, bias), [k], results=2, axis=-1)
-    weights = g("GatherElements", scores, ids, axis=1)
-    weights = g("Div", weights, g("ReduceSum", weights, [-1], keepdims=1))
+    weights = g("GatherElements", scores, ids, axis=-1)
+    total = g("ReduceSum", weights, [-1], keepdims=1)
+    weights = g("Div", weights, total if floor is None else g("Clip", total, floor))
 
     def reference(logits):
         scores = ref.sigmoid(logits)
         ids = ref.top_k(scores + ref.f64(bias), k)
         weights = np.take_along_axis(scores, ids, -1)
-        return weights / weights.sum(-1, keepdims=True), ids
+        return weights / np.maximum(weights.sum(-1, keepdims=True), floor or 0), ids
 
     return weights, ids, reference
 

@@ -322,6 +322,8 @@ void GateLowering::emitWeights(LoopBuilder &b, Value token) {
         })[0];
     divisor = arith::AddFOp::create(b, sum,
                                     b.constant(op.getRenormalizeEpsilonAttr()));
+    if (FloatAttr floor = op.getRenormalizeFloorAttr())
+      divisor = arith::MaximumFOp::create(b, divisor, b.constant(floor));
   }
   Value out = op.getOuts()[0];
   Type stored = cast<MemRefType>(out.getType()).getElementType();

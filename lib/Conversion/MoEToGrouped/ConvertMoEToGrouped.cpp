@@ -122,7 +122,7 @@ void Converter::convert(RouteOp op) {
       op.getScaleAttr(), op.getTieBreakAttr(), op.getNanAttr(),
       op.getNGroupAttr(), op.getTopkGroupAttr(), op.getGroupTopAttr(),
       op.getGroupFillAttr(), op.getWeighByAttr(), op.getMixerThresholdAttr(),
-      ValueRange{weights, experts});
+      op.getRenormalizeFloorAttr(), ValueRange{weights, experts});
   rewriter.replaceOp(op,
                      {castTo(b, gate.getResult(0), op.getWeights().getType()),
                       castTo(b, gate.getResult(1), op.getExperts().getType())});

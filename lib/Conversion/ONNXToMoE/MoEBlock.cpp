@@ -219,6 +219,8 @@ static RouteOp emitRoute(OpBuilder &b, Location loc,
   if (recipe.renormalizeEpsilon != 0)
     properties.setRenormalizeEpsilon(
         b.getF32FloatAttr(recipe.renormalizeEpsilon));
+  if (recipe.renormalizeFloor)
+    properties.setRenormalizeFloor(b.getF32FloatAttr(*recipe.renormalizeFloor));
   if (recipe.scale != 1)
     properties.setScale(b.getF32FloatAttr(recipe.scale));
   if (recipe.groups != 1) {

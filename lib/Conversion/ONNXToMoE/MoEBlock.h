@@ -28,6 +28,7 @@ struct RouteRecipe {
   ScorePosition position = ScorePosition::BeforeSelection;
   bool renormalize = false;
   float renormalizeEpsilon = 0;
+  std::optional<float> renormalizeFloor;
   float scale = 1;
   int64_t groups = 1, topGroups = 1, groupTop = 1;
   std::optional<float> groupFill;

@@ -111,7 +111,8 @@ LogicalResult matchSparseMixer(Selection &selection, Value weights,
 
 /// Peels a multiplication by a constant off `weights` into `recipe.scale`, and
 /// the division by the sum over the last axis into `recipe.renormalize`, with
-/// the epsilon added to that sum. Returns what is left.
+/// the epsilon added to that sum, or the value that it is at least. Returns
+/// what is left.
 Value peelNormalization(Value weights, RouteRecipe &recipe);
 
 /// Reads logits, score function, bias and weights of a selection that goes by

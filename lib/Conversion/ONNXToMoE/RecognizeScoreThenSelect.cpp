@@ -30,6 +30,20 @@ static bool sumsLastAxis(NodeOp node, Value value) {
          normalizeAxis((*axes)[0], rankOf(value)) == rankOf(value) - 1;
 }
 
+/// What `value` is the greater one of and a constant, and the constant; none if
+/// it is something else.
+static std::pair<Value, std::optional<double>> clippedBelow(Value value) {
+  NodeOp node = definingNode(value);
+  if (node && node.is("Clip") && node.input(1) && !node.input(2) &&
+      !node.hasAttr("max"))
+    return {node.input(0), scalarConstantOf(node.input(1))};
+  if (node && node.is("Max") && node.getInputs().size() == 2)
+    for (unsigned i : {0u, 1u})
+      if (auto least = scalarConstantOf(node.input(i)))
+        return {node.input(1 - i), least};
+  return {};
+}
+
 Value moe::peelNormalization(Value weights, RouteRecipe &recipe) {
   weights = skipFloatCasts(weights);
   if (NodeOp mul = definingNode(weights, "Mul")) {
@@ -48,6 +62,11 @@ Value moe::peelNormalization(Value weights, RouteRecipe &recipe) {
   Value values = skipFloatCasts(div.input(0));
   Value sum = skipFloatCasts(div.input(1));
   float epsilon = 0;
+  std::optional<float> floor;
+  if (auto [clipped, least] = clippedBelow(sum); least) {
+    floor = static_cast<float>(*least);
+    sum = skipFloatCasts(clipped);
+  }
   if (NodeOp add = definingNode(sum, "Add")) {
     for (unsigned i : {0u, 1u})
       if (auto constant = scalarConstantOf(add.input(i))) {
@@ -61,6 +80,7 @@ Value moe::peelNormalization(Value weights, RouteRecipe &recipe) {
     return weights;
   recipe.renormalize = true;
   recipe.renormalizeEpsilon = epsilon;
+  recipe.renormalizeFloor = floor;
   return values;
 }
 

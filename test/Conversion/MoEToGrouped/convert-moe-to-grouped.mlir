@@ -43,12 +43,12 @@ func.func @layer(%l: tensor<?x8xf32>, %b: tensor<8xf32>, %x: tensor<?x32xf32>, %
 // CHECK-SAME:    %[[L:.*]]: tensor<?x8xf32>, %[[X:.*]]: tensor<?x32xf32>, %[[C:.*]]: index, %[[S:.*]]: index)
 // CHECK:         %[[GATE:.*]]:2 = grouped.gate %[[L]] outs(
 // CHECK-SAME:      {group_fill = 0.000000e+00 : f32, k = 2 : i64, n_group = 2 : i64, weigh_by = #moe.weigh_by<compared>}
-// CHECK:         grouped.gate %[[L]] {{.*}} {k = 2 : i64, mixer_threshold = 2.000000e-02 : f32, score = #moe.score<sparse_mixer>}
+// CHECK:         grouped.gate %[[L]] {{.*}} {k = 2 : i64, mixer_threshold = 2.000000e-02 : f32, renormalize, renormalize_floor = 1.000000e-01 : f32, score = #moe.score<sparse_mixer>}
 // CHECK:         moe.check {{.*}}message = "expects segments of at least {limit} tokens, got {found}"
 // CHECK:         grouped.plan %[[GATE]]#1 capacity(%[[C]]) segment(%[[S]]) outs(
 func.func @limited(%l: tensor<?x8xf32>, %x: tensor<?x32xf32>, %c: index, %s: index) -> (tensor<?x2xi32>, tensor<?x2xf32>) {
   %w, %e = moe.route %l {k = 2 : i64, n_group = 2 : i64, group_fill = 0.0 : f32, weigh_by = #moe.weigh_by<compared>} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
-  %v, %f = moe.route %l {k = 2 : i64, score = #moe.score<sparse_mixer>, mixer_threshold = 0.02 : f32} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
+  %v, %f = moe.route %l {k = 2 : i64, score = #moe.score<sparse_mixer>, mixer_threshold = 0.02 : f32, renormalize, renormalize_floor = 0.1 : f32} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
   %rows, %sizes, %map = moe.dispatch %x, %e capacity(%c) segment(%s) : tensor<?x32xf32>, tensor<?x2xi32> -> tensor<?x32xf32>, tensor<8xi64>, tensor<?x2xi32>
   return %map, %v : tensor<?x2xi32>, tensor<?x2xf32>
 }

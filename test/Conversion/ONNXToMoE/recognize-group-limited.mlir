@@ -15,6 +15,10 @@
 // ZERO: %[[BIAS:.+]] = tensor.collapse_shape %{{.+}} {{\[}}[0, 1]] : tensor<1x6xf32> into tensor<6xf32>
 // ZERO: moe.route %{{.+}} bias(%[[BIAS]] : tensor<6xf32>) {group_fill = 0.000000e+00 : f32, {{.*}}renormalize_epsilon = 9.99999968E-21 : f32
 //
+// A sum that is at least something.
+// RUN: sed 's/"Div"(%%chosen, %%sum)/"Div"(%%chosen, %%clipped)/' %s | moe-opt --onnx-recognize-moe --verify-diagnostics | FileCheck %s --check-prefix=FLOOR
+// FLOOR: moe.route {{.*}}renormalize, renormalize_floor = 9.99999968E-21 : f32, scale
+//
 // DeepSeek-V2: groups by their best, weights that are the values of TopK.
 // RUN: sed 's/"ReduceSum"(%%best#0/"ReduceMax"(%%parts/; s/"Mul"(%%normalized/"Mul"(%%top#0/; s/dense<0xFF800000>/dense<0.0>/' %s | moe-opt --onnx-recognize-moe --verify-diagnostics | FileCheck %s --check-prefix=GREEDY
 // GREEDY: moe.route %{{.+}} {group_fill = 0.000000e+00 : f32, k = 2 : i64, n_group = 3 : i64, scale = 2.500000e+00 : f32, score = #moe.score<sigmoid>, topk_group = 2 : i64, weigh_by = #moe.weigh_by<compared>}
@@ -102,6 +106,7 @@ func.func @block(%x: tensor<?x3xf32>, %others: tensor<?x6xf32>, %anyK: tensor<1x
   %chosen = onnx.node "GatherElements"(%scores, %top#1) {axis = 1 : i64} name "gather" opset 20 : (tensor<?x6xf32>, tensor<?x2xi64>) -> tensor<?x2xf32>
   %sum = onnx.node "ReduceSum"(%chosen, %minus) {keepdims = 1 : i64} opset 20 : (tensor<?x2xf32>, tensor<1xi64>) -> tensor<?x1xf32>
   %sumEps = onnx.node "Add"(%sum, %epsilon) opset 20 : (tensor<?x1xf32>, tensor<f32>) -> tensor<?x1xf32>
+  %clipped = onnx.node "Clip"(%sum, %epsilon) opset 20 : (tensor<?x1xf32>, tensor<f32>) -> tensor<?x1xf32>
   %normalized = onnx.node "Div"(%chosen, %sum) opset 20 : (tensor<?x2xf32>, tensor<?x1xf32>) -> tensor<?x2xf32>
   %scaled = onnx.node "Mul"(%normalized, %scale) name "scale" opset 20 : (tensor<?x2xf32>, tensor<f32>) -> tensor<?x2xf32>
   %w = onnx.node "Mul"(%normalized, %scale) opset 20 : (tensor<?x2xf32>, tensor<f32>) -> tensor<?x2xf32>

@@ -12,7 +12,7 @@ from compiled import compile, function, stored
 
 DEFAULTS = dict(
     score="softmax", position="before_selection", bias=False, renormalize=False, eps=0.0, scale=1.0,
-    tie="lowest_index", nan="largest", groups=1, kept=1, top=1, fill=None, weigh="score", threshold=None,
+    tie="lowest_index", nan="largest", groups=1, kept=1, top=1, fill=None, weigh="score", threshold=None, floor=None,
 )  # fmt: skip
 
 
@@ -27,7 +27,7 @@ def attributes(r):
     text += [f"scale = {r['scale']:e} : f32", f"tie_break = #moe.tie_break<{r['tie']}>", f"nan = #moe.nan<{r['nan']}>"]
     text += [f"n_group = {r['groups']} : i64", f"topk_group = {r['kept']} : i64", f"group_top = {r['top']} : i64"]
     text += [f"weigh_by = #moe.weigh_by<{r['weigh']}>"]
-    for name, value in (("group_fill", r["fill"]), ("mixer_threshold", r["threshold"])):
+    for name, value in (("group_fill", r["fill"]), ("mixer_threshold", r["threshold"]), ("renormalize_floor", r["floor"])):
         if value is not None:  # as its bits, for infinities
             text += [f"{name} = {np.float32(value).view(np.uint32):#010x} : f32"]
     return "{" + ", ".join(text) + "}"
@@ -113,7 +113,8 @@ def oracle(logits, bias, r, chosen=None):
     if not before and len(w):
         w = score(w, r["score"])
     if r["renormalize"]:
-        w = w / (w.sum(axis=1, keepdims=True) + np.float32(r["eps"]))
+        total = w.sum(axis=1, keepdims=True) + np.float32(r["eps"])
+        w = w / (total if r["floor"] is None else np.maximum(total, np.float32(r["floor"])))
     return w * np.float32(r["scale"]), experts, values
 
 
@@ -227,6 +228,10 @@ def main(folder):
             itertools.cycle([0.0, -1.0, 0.5]), itertools.cycle(["score", "score", "compared"]), [(3, 2), (5, 3), (15, 1), (3, 5)] * 4,
             itertools.cycle([False, True]), itertools.cycle(["before_selection"] * 3 + ["after_selection"]))
     ], 15, batches(15))  # fmt: skip
+
+    # A sum that is at least something: never, sometimes, always reached.
+    run(folder, "floor", [recipe(k, score=s, renormalize=True, floor=f, eps=e, scale=2.5) for (k, s), f, e in itertools.product(
+        [(1, "softmax"), (3, "sigmoid"), (2, "none")], [0.0, 0.6, 100.0], [0.0, 1e-3])], 7, batches(7))  # fmt: skip
 
     # SparseMixer: each threshold and k, values far apart, close, equal, of either sign.
     def near(random):

@@ -67,7 +67,7 @@ def bias(experts, scale=0.3, offset=0.0):
 
 groups, mixer = sparse_routers.group_limited, sparse_routers.sparse_mixer
 # Experts in groups of two, three, one, and all in one group; sizes that are no multiple of a vector.
-# CHECK: group-limited sigmoid: 6 of 6 layers recognised, 36 outputs
+# CHECK: group-limited sigmoid: 7 of 7 layers recognised, 42 outputs
 check("group-limited sigmoid", 12, [
     (groups, 4, dict(groups=4, kept=2, bias=bias(12), scale=2.5)),
     (groups, 4, dict(groups=6, kept=2, bias=bias(12), scale=2.5, epsilon=1e-20, fill=0.0, computed_shapes=True)),
@@ -75,6 +75,7 @@ check("group-limited sigmoid", 12, [
     (groups, 3, dict(groups=1, kept=1, bias=bias(12), scale=2.5)),
     (groups, 2, dict(groups=12, kept=3, top=1, bias=bias(12))),
     (sparse_routers.biased, 3, dict(bias=bias(12))),
+    (sparse_routers.biased, 2, dict(bias=bias(12), floor=1.25)),
 ])  # fmt: skip
 # Biases below the scores: experts of dropped groups, which count as 0, come before those that are kept. What they
 # weigh is their score, or 0 where the values of TopK are the weights.

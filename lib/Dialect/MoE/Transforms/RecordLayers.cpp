@@ -89,6 +89,8 @@ static void appendRecipe(RouteOp route, NamedAttrList &entry) {
     entry.set("group_fill", fill);
   if (FloatAttr threshold = route.getMixerThresholdAttr())
     entry.set("mixer_threshold", threshold);
+  if (FloatAttr floor = route.getRenormalizeFloorAttr())
+    entry.set("renormalize_floor", floor);
 }
 
 static DictionaryAttr describeLayer(DispatchOp dispatch, int64_t index) {

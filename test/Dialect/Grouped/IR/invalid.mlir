@@ -208,6 +208,16 @@ func.func @f(%l: memref<?x8xf32>, %w: memref<?x2xf32>, %e: memref<?x2xi32>) {
 
 // -----
 
+// C20: the floor of the sum.
+
+func.func @f(%l: memref<?x8xf32>, %w: memref<?x2xf32>, %e: memref<?x2xi32>) {
+  // expected-error@+1 {{'grouped.gate' op expects no renormalize_floor without renormalize}}
+  grouped.gate %l outs(%w, %e : memref<?x2xf32>, memref<?x2xi32>) {k = 2 : i64, renormalize_floor = 1.0e-12 : f32} : memref<?x8xf32>
+  return
+}
+
+// -----
+
 // C17: the segments of a capacity.
 
 func.func @f(%e: memref<?x2xi32>, %o: memref<9xi64>, %m: memref<?x2xi32>, %t: memref<?xi32>, %n: index) {

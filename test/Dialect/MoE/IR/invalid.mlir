@@ -290,6 +290,16 @@ func.func @f(%l: tensor<?x8xf32>) {
 
 // -----
 
+// C20: the floor of the sum.
+
+func.func @f(%l: tensor<?x8xf32>) {
+  // expected-error@+1 {{'moe.route' op expects no renormalize_floor without renormalize}}
+  %w, %e = moe.route %l {k = 2 : i64, renormalize_floor = 1.0e-12 : f32} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
+  return
+}
+
+// -----
+
 // C5: the shapes of moe.dispatch.
 
 func.func @f(%x: tensor<4x16xf32>, %e: tensor<5x2xi32>) {

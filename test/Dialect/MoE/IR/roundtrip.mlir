@@ -20,8 +20,8 @@ func.func @f(%logits: tensor<?x8xf32>, %b: tensor<8xf32>, %x: tensor<?x32xf32>, 
   %w, %e = moe.route %logits bias(%b : tensor<8xf32>) {k = 2 : i64, renormalize, score = #moe.score<sigmoid>} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
   // CHECK: moe.route{{.*}} {group_fill = 0xFF800000 : f32, group_top = 2 : i64, k = 5 : i64, n_group = 4 : i64, topk_group = 2 : i64, weigh_by = #moe.weigh_by<compared>} : tensor<?x8xf32> -> tensor<?x5xf32>, tensor<?x5xi32>
   %w5, %e5 = moe.route %logits {k = 5 : i64, n_group = 4 : i64, topk_group = 2 : i64, group_top = 2 : i64, group_fill = 0xFF800000 : f32, weigh_by = #moe.weigh_by<compared>} : tensor<?x8xf32> -> tensor<?x5xf32>, tensor<?x5xi32>
-  // CHECK: moe.route{{.*}} {k = 2 : i64, mixer_threshold = 2.000000e-02 : f32, score = #moe.score<sparse_mixer>} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
-  %wm, %em = moe.route %logits {k = 2 : i64, score = #moe.score<sparse_mixer>, mixer_threshold = 0.02 : f32} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
+  // CHECK: moe.route{{.*}} {k = 2 : i64, mixer_threshold = 2.000000e-02 : f32, renormalize, renormalize_floor = 1.250000e-01 : f32, score = #moe.score<sparse_mixer>} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
+  %wm, %em = moe.route %logits {k = 2 : i64, score = #moe.score<sparse_mixer>, mixer_threshold = 0.02 : f32, renormalize, renormalize_floor = 0.125 : f32} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
   // CHECK: moe.dispatch{{.*}} capacity(%{{.*}}) segment(%{{.*}}) : tensor<?x32xf32>
   %rc, %sc, %mc = moe.dispatch %x, %e capacity(%n) segment(%n) : tensor<?x32xf32>, tensor<?x2xi32> -> tensor<?x32xf32>, tensor<8xi64>, tensor<?x2xi32>
   // CHECK: moe.dispatch{{.*}} capacity(%{{[^ ]*}}) : tensor<?x32xf32>

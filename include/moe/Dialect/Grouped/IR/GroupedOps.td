@@ -141,7 +141,8 @@ def Grouped_GateOp : Grouped_KernelOp<"gate", [AttrSizedOperandSegments]> {
       {k = 2 : i64, renormalize} : tensor<?x8xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
     ```
 
-    Constraints: C1, C2, C3, C4, C15, C16 as for `moe.route`, G4 (outs).
+    Constraints: C1, C2, C3, C4, C15, C16, C20 as for `moe.route`, G4
+    (outs).
   }];
   let arguments = (ins
     Shaped<[MoE_Float], [2]>:$logits,
@@ -161,6 +162,7 @@ def Grouped_GateOp : Grouped_KernelOp<"gate", [AttrSizedOperandSegments]> {
     OptionalAttr<F32Attr>:$group_fill,
     DefaultValuedAttr<MoE_WeighByAttr, "::mlir::moe::WeighBy::Score">:$weigh_by,
     OptionalAttr<F32Attr>:$mixer_threshold,
+    OptionalAttr<F32Attr>:$renormalize_floor,
     Variadic<Shaped<[MoE_Float, I32], [2]>>:$outs);
   let results = (outs Variadic<2DTensorOf<[MoE_Float, I32]>>:$results);
   let assemblyFormat = [{

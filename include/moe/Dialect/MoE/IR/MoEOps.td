@@ -146,7 +146,8 @@ def MoE_RouteOp : MoE_Op<"route", [
     3. `w[j] = s[experts[j]]` (without `bias` and `group_fill`) or, with
        `weigh_by = compared`, `w[j] = v[experts[j]]`; with `position =
        after_selection`, `w = score(w)` over the `k` chosen values.
-    4. With `renormalize`, `w = w / (sum(w) + renormalize_epsilon)`.
+    4. With `renormalize`, `w = w / (sum(w) + renormalize_epsilon)`; with
+       `renormalize_floor`, a smaller divisor counts as that.
     5. `w = w * scale`.
 
     With `score = sparse_mixer` the weights are those of SparseMixer instead of
@@ -170,7 +171,7 @@ def MoE_RouteOp : MoE_Op<"route", [
     ```
 
     Constraints: C1 (k), C2 (result shapes), C3 (bias), C4 (groups), C11
-    (element types), C15 (fill of groups), C16 (sparse mixer).
+    (element types), C15 (fill of groups), C16 (sparse mixer), C20 (floor).
   }];
   let arguments = (ins
     2DTensorOf<[MoE_Float]>:$logits,
@@ -189,7 +190,8 @@ def MoE_RouteOp : MoE_Op<"route", [
     DefaultValuedAttr<ConfinedAttr<I64Attr, [IntPositive]>, "1">:$group_top,
     OptionalAttr<F32Attr>:$group_fill,
     DefaultValuedAttr<MoE_WeighByAttr, "WeighBy::Score">:$weigh_by,
-    OptionalAttr<F32Attr>:$mixer_threshold);
+    OptionalAttr<F32Attr>:$mixer_threshold,
+    OptionalAttr<F32Attr>:$renormalize_floor);
   let results = (outs
     2DTensorOf<[MoE_Float]>:$weights,
     2DTensorOf<[I32]>:$experts);

@@ -12,8 +12,8 @@
 
 namespace mlir::moe {
 
-/// Verifies C1 (k), C3 (bias), C4 and C15 (groups) and C16 (sparse mixer) of an
-/// op with the attributes of `moe.route`.
+/// Verifies C1 (k), C3 (bias), C4 and C15 (groups), C16 (sparse mixer) and C20
+/// (floor) of an op with the attributes of `moe.route`.
 template <typename RecipeOp> LogicalResult verifyRecipe(RecipeOp op) {
   auto logits = cast<ShapedType>(op.getLogits().getType());
   int64_t experts = logits.getDimSize(1);
@@ -56,6 +56,8 @@ template <typename RecipeOp> LogicalResult verifyRecipe(RecipeOp op) {
                 op.getWeighBy() != WeighBy::Score)) // C16
     return op.emitOpError("expects the score sparse_mixer to stand before "
                           "selection, without bias, groups and weigh_by");
+  if (op.getRenormalizeFloor() && !op.getRenormalize()) // C20
+    return op.emitOpError("expects no renormalize_floor without renormalize");
   return success();
 }
 
