@@ -90,9 +90,8 @@ int main(int argc, char **argv) {
   printf("wrong: %d\n", wrong);
 
   // CHECK: too many threads: 1
-  printf("too many threads: %d\n",
-         CALL(cuLaunchKernel, function, 1, 1, 1, 2048, 1, 1, 0, stream, params,
-              NULL));
+  printf("too many threads: %d\n", CALL(cuLaunchKernel, function, 1, 1, 1, 2048,
+                                        1, 1, 0, stream, params, NULL));
   // CHECK: copy past the end: 1
   printf("copy past the end: %d\n",
          CALL(cuMemcpyDtoH_v2, host, c + 4, (size_t)n * 4));
