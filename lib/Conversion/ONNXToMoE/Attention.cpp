@@ -417,7 +417,7 @@ FailureOr<AttentionResult> AttentionBuilder::build() {
   result.scores = scores();
   result.capped = softcap(result.scores);
   result.masked = masked(result.capped);
-  Tensor sum;
+  Tensor sum = nullptr;
   Tensor exps = exponentials(result.masked, sum);
   Type type = spec.query.tensor->elementType;
   if (spec.wantsProbabilities) {

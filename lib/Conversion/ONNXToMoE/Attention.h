@@ -84,7 +84,8 @@ struct AttentionResult {
   Heads output;
   /// [batch, heads, queries, keys] in the compute type: the scores, these after
   /// softcap, these after the masks; the probabilities if they are wanted.
-  Tensor scores, capped, masked, probabilities;
+  Tensor scores = nullptr, capped = nullptr, masked = nullptr,
+         probabilities = nullptr;
 };
 
 /// Sums run in ascending order in the compute type of the operands. A query all

@@ -212,7 +212,7 @@ static LogicalResult convertGemm(Lowering &l) {
     return l.error() << "expects whole alpha and beta for integers";
   if (c && beta == 0.0)
     c = nullptr;
-  Tensor result;
+  Tensor result = nullptr;
   auto weight = weightMatrix(l, y, /*isOutputMajor=*/transB);
   // A row of biases goes into the product's own epilogue.
   bool fusesBias = weight && c && alpha == 1.0 && beta == 1.0 &&

@@ -122,7 +122,7 @@ raise::normalize(Lowering &l, Tensor x, Tensor scale, Tensor bias, int64_t axis,
                 ? floatConstant(b, compute, *count.constant())
                 : Value(arith::SIToFPOp::create(
                       b, compute, l.sizes.integer(b, count, b.getI64Type())));
-  Tensor mean, centered = x;
+  Tensor mean = nullptr, centered = x;
   if (centers) {
     Value sum =
         sumOf(l, x, reduced, [](ElementBuilder &, Value v) { return v; });

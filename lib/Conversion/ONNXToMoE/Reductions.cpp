@@ -224,7 +224,7 @@ template <Reduction kind> static LogicalResult convertReduce(Lowering &l) {
     return l.set(x);
   auto [kept, withOnes] = resultDims(x, reduced);
   Type compute = Lowering::computeType(x->elementType);
-  Tensor result;
+  Tensor result = nullptr;
   if constexpr (kind == Reduction::LogSumExp) {
     result = logSumExp(l, x, reduced, kept);
   } else {

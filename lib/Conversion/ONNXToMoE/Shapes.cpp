@@ -240,7 +240,7 @@ static LogicalResult convertSplit(Lowering &l) {
     dims[*axis] = (*sizes)[i];
     std::optional<int64_t> at = offsets[*axis].constant(),
                            n = (*sizes)[i].constant();
-    Tensor part;
+    Tensor part = nullptr;
     if (x->elements && x->rank() == 1 && at && n)
       part = l.tensor(
           x->elementType, dims,

@@ -68,3 +68,12 @@ func.func @unsigned(%x: tensor<4xui8>) -> (tensor<4xui8>, tensor<4xf32>) {
   %1 = onnx.node "Cast"(%x) {to = 1 : i64} opset 13 : (tensor<4xui8>) -> tensor<4xf32>
   return %0, %1 : tensor<4xui8>, tensor<4xf32>
 }
+
+// All outputs named, the mean among them, which there is not: only the sum is used.
+// CHECK-LABEL: func.func @skip_norm
+// CHECK: return %{{.*}}, %{{.*}} : tensor<?x?x8xf32>, tensor<?x?x8xf32>
+func.func @skip_norm(%x: tensor<?x?x8xf32>, %s: tensor<?x?x8xf32>, %g: tensor<8xf32>) -> (tensor<*xf32>, tensor<*xf32>) {
+  %0:4 = onnx.node "com.microsoft::SkipSimplifiedLayerNormalization"(%x, %s, %g) opset 1
+    : (tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<8xf32>) -> (tensor<*xf32>, tensor<*xf32>, tensor<*xf32>, tensor<*xf32>)
+  return %0#0, %0#3 : tensor<*xf32>, tensor<*xf32>
+}

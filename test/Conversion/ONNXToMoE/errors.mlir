@@ -175,3 +175,13 @@ func.func @main(%x: tensor<?x20xf32>, %given: tensor<32x2x8xui8>) -> tensor<*xf3
   %0 = onnx.node "com.microsoft::MatMulNBits"(%x, %q, %s) {K = 24 : i64, N = 32 : i64, bits = 4 : i64, block_size = 16 : i64} name "n" opset 1 : (tensor<?x20xf32>, tensor<32x2x8xui8>, tensor<32x2xf32>) -> tensor<*xf32>
   return %0 : tensor<*xf32>
 }
+
+// -----
+
+// The mean of a normalization that does not centre: named by exporters, but not there.
+func.func @main(%x: tensor<?x?x8xf32>, %s: tensor<?x?x8xf32>, %g: tensor<8xf32>) -> (tensor<*xf32>, tensor<*xf32>) {
+  // expected-error @+1 {{(com.microsoft::SkipSimplifiedLayerNormalization): output 1 is not supported}}
+  %0:4 = onnx.node "com.microsoft::SkipSimplifiedLayerNormalization"(%x, %s, %g) opset 1
+    : (tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<8xf32>) -> (tensor<*xf32>, tensor<*xf32>, tensor<*xf32>, tensor<*xf32>)
+  return %0#0, %0#1 : tensor<*xf32>, tensor<*xf32>
+}
