@@ -86,7 +86,7 @@ static uint64_t writeFloat(const Inst &inst, double value, Type type) {
 
 static double integerToDouble(__int128 value) {
   // Two exact halves, rounded to odd for the rounding that follows.
-  __int128 high = value >> 32 << 32;
+  __int128 high = (value >> 32) * (__int128(1) << 32);
   return addToOdd(static_cast<double>(high), static_cast<double>(value - high));
 }
 
