@@ -2,7 +2,7 @@
 # weights that they stand for, and close to float64. Bits, block sizes, zero
 # points, types of the scales, sizes, weights in files and in the module.
 #
-# REQUIRES: python-numpy, x86_64
+# REQUIRES: python-numpy, python-ml_dtypes, x86_64
 # RUN: %python %s %t
 
 import os
