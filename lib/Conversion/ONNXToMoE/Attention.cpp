@@ -91,7 +91,8 @@ static AffineMap mapOf(Lowering &l, unsigned loops, ArrayRef<unsigned> dims) {
 // Masks
 //===----------------------------------------------------------------------===//
 
-FailureOr<Tensor> raise::alignMask(Lowering &l, Tensor mask,
+/// `mask` as one that broadcasts to the scores.
+static FailureOr<Tensor> alignMask(Lowering &l, Tensor mask,
                                    const Dims &scores) {
   int64_t rank = mask->rank();
   if (rank < 1 || rank > 4)
@@ -132,6 +133,17 @@ FailureOr<Tensor> raise::alignMask(Lowering &l, Tensor mask,
         }
         return branch.getResult(0);
       });
+}
+
+LogicalResult raise::addMask(Lowering &l, AttentionSpec &spec, Tensor mask) {
+  FailureOr<Tensor> aligned =
+      alignMask(l, mask,
+                {spec.query.batch(), spec.query.count(), spec.query.length(),
+                 spec.key.length()});
+  if (failed(aligned))
+    return failure();
+  spec.masks.push_back({*aligned});
+  return success();
 }
 
 //===----------------------------------------------------------------------===//
@@ -322,13 +334,7 @@ Tensor AttentionBuilder::masked(Tensor scores) {
 Tensor AttentionBuilder::exponentials(Tensor scores, Tensor &sum) {
   SmallVector<bool> reduced{false, false, false, true};
   Dims rows(scores->dims.begin(), scores->dims.end() - 1);
-  Value least = floatConstant(l.b, compute, -INFINITY);
-  Value greatest =
-      l.reduce(scores, reduced, {least},
-               [](ElementBuilder &b, ValueRange args) -> SmallVector<Value> {
-                 return {arith::MaximumFOp::create(b, args[0], args[1])};
-               })
-          .front();
+  Value greatest = greatestOf(l, scores, reduced);
   SmallVector<Operand> operands{{greatest, mapOf(l, 3, {0, 1, 2})}};
   Operand sink;
   if (spec.sink) {
@@ -354,13 +360,7 @@ Tensor AttentionBuilder::exponentials(Tensor scores, Tensor &sum) {
                       return math::ExpOp::create(
                           b, arith::SubFOp::create(b, args[0], args[1]));
                     });
-  Value total =
-      l.reduce(exps, reduced, {floatConstant(l.b, compute, 0.0)},
-               [](ElementBuilder &b, ValueRange args) -> SmallVector<Value> {
-                 return {arith::AddFOp::create(b, args[1], args[0])};
-               })
-          .front();
-  sum = l.tensor(total, compute, rows);
+  sum = l.tensor(sumOf(l, exps, reduced), compute, rows);
   if (spec.sink)
     sum = l.elementwise(
         {whole(sum), sink, whole(shift)}, rows, compute,
@@ -538,13 +538,8 @@ static LogicalResult convertAttention(Lowering &l) {
       return l.error() << "expects a mask of booleans or "
                        << spec.query.tensor->elementType << ", got "
                        << mask->elementType;
-    FailureOr<Tensor> aligned =
-        alignMask(l, mask,
-                  {spec.query.batch(), spec.query.count(), spec.query.length(),
-                   spec.key.length()});
-    if (failed(aligned))
+    if (failed(addMask(l, spec, mask)))
       return failure();
-    spec.masks.push_back({*aligned});
   }
   int64_t mode = l.node.getI64("qk_matmul_output_mode", 0);
   if (mode < 0 || mode > 3)

@@ -92,9 +92,10 @@ struct AttentionResult {
 /// of whose keys are disabled has the result 0.
 FailureOr<AttentionResult> attend(Lowering &l, const AttentionSpec &spec);
 
-/// `mask`, any rank up to 4, as one that broadcasts to the scores. Its last
-/// dimension may be shorter than `keys`: what it lacks is disabled.
-FailureOr<Tensor> alignMask(Lowering &l, Tensor mask, const Dims &scores);
+/// Adds `mask`, of any rank up to 4, that broadcasts to the scores of `spec`,
+/// whose query and key are known. Its last dimension may be shorter than the
+/// keys: what it lacks is disabled.
+LogicalResult addMask(Lowering &l, AttentionSpec &spec, Tensor mask);
 
 //===----------------------------------------------------------------------===//
 // Caches

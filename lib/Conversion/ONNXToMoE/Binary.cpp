@@ -129,9 +129,7 @@ static LogicalResult convertMean(Lowering &l) {
     return failure();
   return setElementwise(l, operands, operands.front()->elementType,
                         [](ElementBuilder &b, ValueRange args) {
-                          Value sum = args.front();
-                          for (Value arg : args.drop_front())
-                            sum = addElements(b, sum, arg);
+                          Value sum = sumOfElements(b, args);
                           Value n =
                               floatConstant(b, sum.getType(), args.size());
                           return arith::DivFOp::create(b, sum, n).getResult();

@@ -47,6 +47,16 @@ static Tensor mergeHeads(Lowering &l, Tensor t) {
   return l.reshape(t, {t->dims[0], t->dims[1], t->dims[2] * t->dims[3]});
 }
 
+/// attention_bias [batch or 1, heads or 1, sequence, total], if there is one.
+static LogicalResult addBias(Lowering &l, AttentionSpec &spec, Tensor bias) {
+  if (!bias)
+    return success();
+  if (bias->rank() != 4 || !bias->isFloat())
+    return l.error() << "expects an attention_bias of rank 4, got "
+                     << bias->rank();
+  return addMask(l, spec, bias);
+}
+
 /// The attribute `scale`, for which 0 means the default.
 static std::optional<double> scaleOf(Lowering &l) {
   float scale = l.node.getF32("scale", 0.0f);
@@ -78,7 +88,6 @@ private:
   LogicalResult embedPositions();
   LogicalResult updateCaches();
   LogicalResult updateWindow();
-  LogicalResult addBias();
   LogicalResult setScores(const AttentionResult &result);
 
   /// [batch] of i64, each from an element of `operands`.
@@ -427,22 +436,6 @@ LogicalResult GroupQuery::updateWindow() {
   return success();
 }
 
-/// attention_bias [batch or 1, heads or 1, sequence, total]
-LogicalResult GroupQuery::addBias() {
-  Tensor bias = l.optional(10);
-  if (!bias)
-    return success();
-  if (bias->rank() != 4 || !bias->isFloat())
-    return l.error() << "expects an attention_bias of rank 4, got "
-                     << bias->rank();
-  FailureOr<Tensor> aligned = alignMask(
-      l, bias, {spec.query.batch(), Expr(heads), fresh, spec.key.length()});
-  if (failed(aligned))
-    return failure();
-  spec.masks.push_back({*aligned});
-  return success();
-}
-
 /// output_qk: the scores with the masks, 0 where a key is disabled, or the
 /// probabilities.
 LogicalResult GroupQuery::setScores(const AttentionResult &result) {
@@ -472,7 +465,8 @@ LogicalResult GroupQuery::convert() {
       failed(embedPositions()))
     return failure();
   bool windowed = l.node.getI64("sliding_window_cache", 0) != 0;
-  if (failed(windowed ? updateWindow() : updateCaches()) || failed(addBias()))
+  if (failed(windowed ? updateWindow() : updateCaches()) ||
+      failed(addBias(l, spec, l.optional(10))))
     return failure();
   spec.offsets = past;
   if (!spec.causal)
@@ -678,18 +672,8 @@ static LogicalResult convertMultiHeadAttention(Lowering &l) {
   spec.causal = l.node.getI64("unidirectional", 0) != 0;
   if (failed(paddingMask(l, spec)))
     return failure();
-  if (Tensor bias = l.optional(5)) {
-    if (bias->rank() != 4 || !bias->isFloat())
-      return l.error() << "expects an attention_bias of rank 4, got "
-                       << bias->rank();
-    FailureOr<Tensor> aligned =
-        alignMask(l, bias,
-                  {spec.query.batch(), spec.query.count(), spec.query.length(),
-                   spec.key.length()});
-    if (failed(aligned))
-      return failure();
-    spec.masks.push_back({*aligned});
-  }
+  if (failed(addBias(l, spec, l.optional(5))))
+    return failure();
   FailureOr<AttentionResult> result = attend(l, spec);
   if (failed(result))
     return failure();

@@ -169,6 +169,36 @@ Value raise::mulElements(ImplicitLocOpBuilder &b, Value x, Value y) {
   return arith::MulIOp::create(b, x, y);
 }
 
+Value raise::sumOfElements(ImplicitLocOpBuilder &b, ValueRange values) {
+  Value sum = values.front();
+  for (Value value : values.drop_front())
+    sum = addElements(b, sum, value);
+  return sum;
+}
+
+Value raise::greatestOf(Lowering &l, Tensor x, ArrayRef<bool> reduced) {
+  Type compute = Lowering::computeType(x->elementType);
+  Value least = floatConstant(l.b, compute, -INFINITY);
+  return l
+      .reduce(
+          x, reduced, {least},
+          [](ImplicitLocOpBuilder &b, ValueRange args) -> SmallVector<Value> {
+            return {arith::MaximumFOp::create(b, args[0], args[1])};
+          })
+      .front();
+}
+
+Value raise::sumOf(Lowering &l, Tensor x, ArrayRef<bool> reduced) {
+  Type compute = Lowering::computeType(x->elementType);
+  return l
+      .reduce(
+          x, reduced, {floatConstant(l.b, compute, 0.0)},
+          [](ImplicitLocOpBuilder &b, ValueRange args) -> SmallVector<Value> {
+            return {arith::AddFOp::create(b, args[1], args[0])};
+          })
+      .front();
+}
+
 Value raise::sigmoidElement(ImplicitLocOpBuilder &b, Value x) {
   Value one = floatConstant(b, x.getType(), 1.0);
   Value e = math::ExpOp::create(b, arith::NegFOp::create(b, x));

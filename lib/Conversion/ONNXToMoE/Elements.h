@@ -31,6 +31,15 @@ Value minElement(ImplicitLocOpBuilder &b, Value x, Value y, bool isUnsigned);
 Value addElements(ImplicitLocOpBuilder &b, Value x, Value y);
 Value mulElements(ImplicitLocOpBuilder &b, Value x, Value y);
 
+/// The sum of `values`, from the first to the last.
+Value sumOfElements(ImplicitLocOpBuilder &b, ValueRange values);
+
+/// The greatest element along the reduced axes, in the compute type of `x`; a
+/// NaN wins, -inf where there is none.
+Value greatestOf(Lowering &l, Tensor x, ArrayRef<bool> reduced);
+/// The sum along the reduced axes, in the compute type of `x`.
+Value sumOf(Lowering &l, Tensor x, ArrayRef<bool> reduced);
+
 /// 1 / (1 + exp(-x))
 Value sigmoidElement(ImplicitLocOpBuilder &b, Value x);
 

@@ -30,20 +30,6 @@ static Operand whole(Lowering &l, Tensor x) {
   return l.operand(x, x->dims, /*allowScalar=*/false);
 }
 
-/// The sum over the reduced axes of `element` of each element.
-static Value sumOf(Lowering &l, ArrayRef<Tensor> operands,
-                   ArrayRef<bool> reduced,
-                   function_ref<Value(ElementBuilder &, Value)> element) {
-  Type compute = Lowering::computeType(operands.front()->elementType);
-  return l
-      .reduce(operands, reduced, {floatConstant(l.b, compute, 0.0)},
-              [&](ElementBuilder &b, ValueRange args) -> SmallVector<Value> {
-                return {arith::AddFOp::create(b, args.back(),
-                                              element(b, args.front()))};
-              })
-      .front();
-}
-
 //===----------------------------------------------------------------------===//
 // Softmax, LogSoftmax
 //===----------------------------------------------------------------------===//
@@ -67,13 +53,7 @@ static LogicalResult convertSoftmax(Lowering &l) {
     reduced[i] = coerced || i == *axis;
 
   Type compute = Lowering::computeType(x->elementType);
-  Value least = floatConstant(l.b, compute, -INFINITY);
-  Value greatest =
-      l.reduce(x, reduced, {least},
-               [](ElementBuilder &b, ValueRange args) -> SmallVector<Value> {
-                 return {arith::MaximumFOp::create(b, args[0], args[1])};
-               })
-          .front();
+  Value greatest = greatestOf(l, x, reduced);
   Operand shift = l.reducedOperand(greatest, reduced);
   Tensor exps = l.elementwise({whole(l, x), shift}, x->dims, compute,
                               [&](ElementBuilder &b, ValueRange args) -> Value {
@@ -81,8 +61,7 @@ static LogicalResult convertSoftmax(Lowering &l) {
                                     arith::SubFOp::create(b, args[0], args[1]);
                                 return math::ExpOp::create(b, d);
                               });
-  Value sum =
-      sumOf(l, exps, reduced, [](ElementBuilder &, Value v) { return v; });
+  Value sum = sumOf(l, exps, reduced);
   Operand total = l.reducedOperand(sum, reduced);
   if (!isLog)
     return l.set(l.elementwise(
@@ -124,8 +103,7 @@ raise::normalize(Lowering &l, Tensor x, Tensor scale, Tensor bias, int64_t axis,
                       b, compute, l.sizes.integer(b, count, b.getI64Type())));
   Tensor mean = nullptr, centered = x;
   if (centers) {
-    Value sum =
-        sumOf(l, x, reduced, [](ElementBuilder &, Value v) { return v; });
+    Value sum = sumOf(l, x, reduced);
     mean =
         l.elementwise(l.tensor(sum, compute, kept), kept, compute,
                       [&](ElementBuilder &b, ValueRange args) {
@@ -138,9 +116,13 @@ raise::normalize(Lowering &l, Tensor x, Tensor scale, Tensor bias, int64_t axis,
           return arith::SubFOp::create(b, args[0], args[1]).getResult();
         });
   }
-  Value squares = sumOf(l, centered, reduced, [](ElementBuilder &b, Value v) {
-    return arith::MulFOp::create(b, v, v).getResult();
-  });
+  Value squares =
+      l.reduce(centered, reduced, {floatConstant(b, compute, 0.0)},
+               [](ElementBuilder &b, ValueRange args) -> SmallVector<Value> {
+                 Value square = arith::MulFOp::create(b, args[0], args[0]);
+                 return {arith::AddFOp::create(b, args[1], square)};
+               })
+          .front();
   Tensor inverse = l.elementwise(
       l.tensor(squares, compute, kept), kept, compute,
       [&](ElementBuilder &b, ValueRange args) {
@@ -220,13 +202,7 @@ template <bool centers> static LogicalResult convertSkipNorm(Lowering &l) {
   for (Tensor t : ArrayRef(terms).drop_front())
     if (failed(l.checkBroadcast(t, x->dims, "skip and bias")))
       return failure();
-  Tensor sum = l.elementwise(terms, x->dims, x->elementType,
-                             [](ElementBuilder &b, ValueRange args) {
-                               Value v = args.front();
-                               for (Value arg : args.drop_front())
-                                 v = addElements(b, v, arg);
-                               return v;
-                             });
+  Tensor sum = l.elementwise(terms, x->dims, x->elementType, sumOfElements);
   auto results =
       normalize(l, sum, gamma, beta, x->rank() - 1,
                 l.node.getF32("epsilon", 1e-12f), centers, x->elementType);
@@ -281,13 +257,7 @@ static LogicalResult convertEmbedNorm(Lowering &l) {
     if (failed(l.checkBroadcast(t, dims, "embeddings")))
       return failure();
   }
-  Tensor sum = l.elementwise(terms, dims, words->elementType,
-                             [](ElementBuilder &b, ValueRange args) {
-                               Value v = args.front();
-                               for (Value arg : args.drop_front())
-                                 v = addElements(b, v, arg);
-                               return v;
-                             });
+  Tensor sum = l.elementwise(terms, dims, words->elementType, sumOfElements);
   auto results =
       normalize(l, sum, gamma, beta, 2, l.node.getF32("epsilon", 1e-12f),
                 /*centers=*/true, words->elementType);

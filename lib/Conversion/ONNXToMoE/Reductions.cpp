@@ -163,13 +163,7 @@ static Value finish(ElementBuilder &b, Reduction kind, Value v, Value count) {
 static Tensor logSumExp(Lowering &l, Tensor x, ArrayRef<bool> reduced,
                         const Dims &kept) {
   Type compute = Lowering::computeType(x->elementType);
-  Value init = initialValue(l.b, Reduction::Max, compute, false);
-  Value greatest =
-      l.reduce(x, reduced, {init},
-               [](ElementBuilder &b, ValueRange args) -> SmallVector<Value> {
-                 return {arith::MaximumFOp::create(b, args[0], args[1])};
-               })
-          .front();
+  Value greatest = greatestOf(l, x, reduced);
   // An infinite shift would turn the difference into a NaN.
   Tensor shift =
       l.elementwise(l.tensor(greatest, compute, kept), kept, compute,
@@ -188,13 +182,7 @@ static Tensor logSumExp(Lowering &l, Tensor x, ArrayRef<bool> reduced,
         Value d = arith::SubFOp::create(b, args[0], args[1]);
         return math::ExpOp::create(b, d).getResult();
       });
-  Value zero = floatConstant(l.b, compute, 0.0);
-  Value sum =
-      l.reduce(exps, reduced, {zero},
-               [](ElementBuilder &b, ValueRange args) -> SmallVector<Value> {
-                 return {arith::AddFOp::create(b, args[1], args[0])};
-               })
-          .front();
+  Value sum = sumOf(l, exps, reduced);
   return l.elementwise(
       {l.tensor(sum, compute, kept), shift}, kept, x->elementType,
       [](ElementBuilder &b, ValueRange args) {
