@@ -28,6 +28,7 @@
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SourceMgr.h"
@@ -214,6 +215,11 @@ LogicalResult Compilation::checkOptions() {
   if (options.compileFrom && *options.compileFrom > lastPhase())
     return fail("--compile-from=" + stringifyPhase(*options.compileFrom) +
                 " comes after --compile-to=" + stringifyPhase(lastPhase()));
+  // Weights meet their layout in the phase after `fuse`.
+  Phase from = options.compileFrom.value_or(Phase::Import);
+  if (options.compile.quantize &&
+      (from >= Phase::Fuse || lastPhase() < Phase::Fuse))
+    return fail("--quantize takes effect in phase fuse, which does not run");
   if (options.compileFrom == Phase::Emit)
     return fail("--compile-from expects a phase before 'emit'");
 
@@ -435,10 +441,28 @@ LogicalResult Compilation::packModel(ModelDescriptor &descriptor) {
   pack.progress = [&](uint64_t done, uint64_t total) {
     progress.update(done, total);
   };
+  SmallVector<Attribute> quantized;
+  Builder b(&context);
+  pack.quantized = [&](QuantizedWeightOp weight, double relativeError) {
+    weight.emitRemark("weight '")
+        << weight.getSource() << "' rounded to " << weight.getBits()
+        << " bits: relative error " << llvm::formatv("{0:e2}", relativeError);
+    quantized.push_back(b.getDictionaryAttr(
+        {b.getNamedAttr("weight", b.getStringAttr(weight.getSource())),
+         b.getNamedAttr("bits", weight.getBitsAttr()),
+         b.getNamedAttr("block_size", weight.getBlockSizeAttr()),
+         b.getNamedAttr("relative_error", b.getF64FloatAttr(relativeError))}));
+  };
   WeightFileIdentity identity;
   if (failed(packWeights(*module, files.add(outputName(".weights")), pack,
                          identity)))
     return failure();
+  if (options.compile.quantize && quantized.empty())
+    module->emitWarning("--quantize: no float weights of ")
+        << (options.compile.quantize->dense ? "products" : "experts")
+        << " found to round";
+  if (!quantized.empty())
+    (*module)->setAttr(kQuantizedAttr, b.getArrayAttr(quantized));
   descriptor.weightsSize = identity.size;
   descriptor.weightsHash = identity.hash;
   return success();

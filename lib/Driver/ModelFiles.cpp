@@ -175,6 +175,8 @@ void moe::writeJSON(ModuleOp module, const ModelDescriptor &descriptor,
       {"layers",
        layers ? toJSON(layers) : llvm::json::Value(llvm::json::Array())},
   };
+  if (auto quantized = module->getAttrOfType<ArrayAttr>(kQuantizedAttr))
+    model["quantized"] = toJSON(quantized);
   // A string, because JSON readers keep 53 bits of a number.
   if (descriptor.weightsSize)
     model["weights"] = llvm::json::Object{

@@ -12,10 +12,19 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
+#include "moe/Pipelines/Options.h"
 
 using namespace mlir;
 
-void moe::buildFusePipeline(OpPassManager &pm) {
+void moe::buildFusePipeline(OpPassManager &pm,
+                            const std::optional<QuantizeOptions> &quantize) {
+  // While weights are still what the model calls them, one per product; and
+  // layers are recorded with the bytes that they will have.
+  if (quantize)
+    pm.addPass(createQuantizeWeights({quantize->bits, quantize->blockSize,
+                                      quantize->scaleType, quantize->asymmetric,
+                                      quantize->dense}));
+
   // Both describe the model as the user knows it, so they come before anything
   // is fused or outlined: each layer still stands for itself here.
   pm.addPass(createRecordSignature());

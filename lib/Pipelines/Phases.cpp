@@ -51,7 +51,7 @@ void moe::buildPhase(Phase phase, OpPassManager &pm,
   case Phase::Raise:
     return buildRaisePipeline(pm);
   case Phase::Fuse:
-    return buildFusePipeline(pm);
+    return buildFusePipeline(pm, options.quantize);
   case Phase::Group:
     return buildGroupPipeline(pm, options.cpu);
   case Phase::Schedule:

@@ -42,13 +42,13 @@ def _dtype(name):
     return np.dtype(getattr(ml_dtypes, name, name))
 
 
-def compile(text, folder, name):
-    """Compiles the text of a module and opens the result."""
+def compile(text, folder, name, **options):
+    """Compiles the text of a module, with options of moe-compile, and opens the result."""
     os.makedirs(folder, exist_ok=True)
     source = os.path.join(folder, name + ".mlir")
     with open(source, "w") as file:
         file.write(text)
-    return Model(moe_mlir.compile(source, os.path.join(folder, name)))
+    return Model(moe_mlir.compile(source, os.path.join(folder, name), **options))
 
 
 def function(arguments, results, body, symbols=""):

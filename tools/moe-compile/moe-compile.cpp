@@ -76,6 +76,13 @@ static cl::opt<std::string>
     targetTriple("target", cl::value_desc("triple"), cl::cat(category),
                  cl::desc("Machine to compile for (default: this one)"));
 
+static cl::opt<std::string> quantize(
+    "quantize", cl::value_desc("type[:option...]"), cl::cat(category),
+    cl::desc("Round the experts' float weights to int8, int4 or int2. Options: "
+             "block=<n> (default 32) or block=row elements of K share a scale; "
+             "scales=bf16 (default), f16 or f32; asymmetric for zero points; "
+             "dense for all matrix products but routers"));
+
 static cl::opt<bool> timing("time", cl::cat(category),
                             cl::desc("Print the time of each phase"));
 static cl::opt<bool>
@@ -124,6 +131,14 @@ int main(int argc, char **argv) {
   options.targetGiven = targetCPU.getNumOccurrences() ||
                         targetFeatures.getNumOccurrences() ||
                         targetTriple.getNumOccurrences();
+  if (quantize.getNumOccurrences()) {
+    std::string error;
+    options.compile.quantize = parseQuantizeOptions(quantize, error);
+    if (!options.compile.quantize) {
+      llvm::errs() << "moe-compile: error: --quantize " << error << "\n";
+      return 1;
+    }
+  }
   options.time = timing;
   options.remarks = remarks;
   return compileModel(options) ? 0 : 1;

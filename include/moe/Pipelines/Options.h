@@ -14,6 +14,8 @@
 #ifndef MOE_PIPELINES_OPTIONS_H
 #define MOE_PIPELINES_OPTIONS_H
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 namespace mlir::moe {
@@ -28,9 +30,31 @@ struct CPUOptions {
   std::string features;
 };
 
+/// How float weights are rounded to integers (`moe-quantize-weights`).
+struct QuantizeOptions {
+  /// 2, 4 or 8.
+  int64_t bits = 4;
+  /// Elements along K that share a scale; 0 for all of them.
+  int64_t blockSize = 32;
+  /// "bf16", "f16" or "f32".
+  std::string scaleType = "bf16";
+  /// A zero point per block.
+  bool asymmetric = false;
+  /// Also dense products, except routers.
+  bool dense = false;
+};
+
+/// Parses "int4:block=32:scales=f16:asymmetric:dense": the integers' type, and
+/// then what differs from the default. None, with `error` filled in, for
+/// another text.
+std::optional<QuantizeOptions> parseQuantizeOptions(const std::string &text,
+                                                    std::string &error);
+
 /// Everything that selects what the phases do.
 struct CompileOptions {
   CPUOptions cpu;
+  /// None: weights keep their types.
+  std::optional<QuantizeOptions> quantize;
 };
 
 } // namespace mlir::moe

@@ -14,14 +14,19 @@
 #ifndef MOE_PIPELINES_PIPELINES_H
 #define MOE_PIPELINES_PIPELINES_H
 
+#include <optional>
+
 namespace mlir {
 class OpPassManager;
 
 namespace moe {
 struct CPUOptions;
+struct QuantizeOptions;
 
 void buildRaisePipeline(OpPassManager &pm);
-void buildFusePipeline(OpPassManager &pm);
+/// With `quantize`, float weights become integers first.
+void buildFusePipeline(OpPassManager &pm,
+                       const std::optional<QuantizeOptions> &quantize);
 void buildGroupPipeline(OpPassManager &pm, const CPUOptions &options);
 void buildSchedulePipeline(OpPassManager &pm, const CPUOptions &options);
 void buildBufferizePipeline(OpPassManager &pm, const CPUOptions &options);

@@ -78,11 +78,13 @@ public:
   }
 
 private:
-  static ArrayRef<Attribute> sources(Operation *op) {
+  SmallVector<Attribute> sources(Operation *op) {
     if (auto stack = dyn_cast<WeightStackOp>(op))
-      return stack.getWeights().getValue();
+      return llvm::to_vector(stack.getWeights());
     if (auto packed = dyn_cast<grouped::PackedWeightOp>(op))
-      return packed.getSources().getValue();
+      return llvm::to_vector(packed.getSources());
+    if (auto quantized = dyn_cast<QuantizedWeightOp>(op))
+      return {quantized.getSourceAttr()};
     return {};
   }
 
@@ -108,6 +110,15 @@ private:
           {bits, weight.getFileAttr(), weight.getOffsetAttr(),
            b.getI64IntegerAttr(weight.getBitOffset().value_or(0)),
            b.getDenseI64ArrayAttr(shape), b.getDenseI64ArrayAttr(strides)});
+    } else if (auto quantized = dyn_cast<QuantizedWeightOp>(op)) {
+      description = b.getArrayAttr(
+          {quantized.getPartAttr(), quantized.getBitsAttr(),
+           quantized.getBlockSizeAttr(), quantized.getScaleTypeAttr(),
+           b.getBoolAttr(quantized.getAsymmetric()),
+           TypeAttr::get(
+               symbols.lookup<WeightSymbolOpInterface>(quantized.getSource())
+                   .getWeightType()),
+           describe(quantized.getSourceAttr())});
     } else {
       // A packing depends on the shape and element type of its sources, a stack
       // on nothing but its slices.

@@ -18,6 +18,7 @@
 #include "mlir/IR/Diagnostics.h"
 #include "moe/Dialect/Grouped/IR/Grouped.h"
 #include "moe/Dialect/MoE/IR/MoE.h"
+#include "moe/Target/Weights/Quantize.h"
 #include "moe/Target/Weights/WeightFile.h"
 #include "moe/Target/Weights/WeightSources.h"
 #include "llvm/ADT/ScopeExit.h"
@@ -26,6 +27,7 @@
 #include "llvm/Support/Signals.h"
 
 #include <atomic>
+#include <cmath>
 #include <mutex>
 #include <thread>
 
@@ -41,12 +43,68 @@ static constexpr int64_t kChunkBytes = 1 << 20;
 static constexpr int64_t kDepthBlock = 32;
 
 namespace {
+/// What a section is made of: a tensor in files, possibly rounded on the way.
+struct Source {
+  WeightBytes bytes;
+  QuantizedWeightOp quantized; // null for a tensor as it is
+  double squaredError = 0, squaredSum = 0;
+};
+
 /// What becomes one section: a tensor as it is, or panels of several.
 struct Section {
   Operation *symbol;
   uint64_t offset, size;
-  SmallVector<WeightBytes, 2> sources;
+  SmallVector<Source, 2> sources;
   unsigned index = 0;
+};
+
+/// Rounds the columns of a chunk of panels, and keeps the results of one part.
+class PartQuantizer {
+public:
+  PartQuantizer(Source &source, QuantizationScheme scheme, FloatKind floats,
+                int64_t depth)
+      : source(source), quantizer(scheme, floats, depth) {}
+  ~PartQuantizer() {
+    source.squaredError += quantizer.getSquaredError();
+    source.squaredSum += quantizer.getSquaredSum();
+  }
+
+  void beginChunk(int64_t maxColumns) {
+    used = 0;
+    results.resize(maxColumns * part().size());
+  }
+  /// Puts results that are `stride` apart, of bits or bytes as for any other
+  /// source, in the place of the floats.
+  bool replace(PanelColumn &column, int64_t stride, std::string &error) {
+    if (!quantizer.run(column, error)) {
+      error = "weight '" + source.quantized.getSource().str() + "': " + error +
+              " for quantization";
+      return false;
+    }
+    uint8_t *out = results.data() + used;
+    llvm::copy(part(), out);
+    used += part().size();
+    column = {out, stride};
+    return true;
+  }
+
+private:
+  ArrayRef<uint8_t> part() const {
+    switch (source.quantized.getPart()) {
+    case QuantizedPart::Integers:
+      return quantizer.getIntegers();
+    case QuantizedPart::Scales:
+      return quantizer.getScales();
+    case QuantizedPart::ZeroPoints:
+      return quantizer.getZeroPoints();
+    }
+    llvm_unreachable("all parts are handled");
+  }
+
+  Source &source;
+  ColumnQuantizer quantizer;
+  std::vector<uint8_t> results;
+  size_t used = 0;
 };
 
 class Packer {
@@ -62,9 +120,9 @@ public:
   bool run(std::string &error);
 
 private:
-  bool pack(const Section &section, std::string &error);
+  bool pack(Section &section, std::string &error);
   bool copy(const Section &section, std::string &error);
-  bool packPanels(const Section &section, std::string &error);
+  bool packPanels(Section &section, std::string &error);
   bool append(const Section &section, const void *data, int64_t size,
               std::string &error);
 
@@ -90,7 +148,7 @@ bool Packer::append(const Section &section, const void *data, int64_t size,
 
 bool Packer::copy(const Section &section, std::string &error) {
   std::vector<uint8_t> buffer;
-  for (const StridedBytes &leaf : section.sources.front().leaves) {
+  for (const StridedBytes &leaf : section.sources.front().bytes.leaves) {
     StridedBytes tensor = leaf.canonical();
     int64_t count = tensor.getNumElements(), size = tensor.elementSize;
     int64_t chunk = std::max<int64_t>(kChunkBytes / size, 1);
@@ -137,7 +195,31 @@ static PanelColumn findColumn(const WeightBytes &weight, int64_t rows,
   return columnAt(weight.leaves[e * rows + n], 0);
 }
 
-bool Packer::packPanels(const Section &section, std::string &error) {
+static FloatKind floatKind(Type type) {
+  if (type.isF32())
+    return FloatKind::F32;
+  return type.isF16() ? FloatKind::F16 : FloatKind::BF16;
+}
+
+/// Null for a source that stays as it is.
+static std::unique_ptr<PartQuantizer> makeQuantizer(Source &source) {
+  QuantizedWeightOp op = source.quantized;
+  if (!op)
+    return nullptr;
+  RankedTensorType floats =
+      SymbolTable::lookupNearestSymbolFrom<WeightSymbolOpInterface>(
+          op, op.getSourceAttr())
+          .getWeightType();
+  QuantizationScheme scheme;
+  scheme.bits = op.getBits();
+  scheme.blockSize = op.getBlockSize();
+  scheme.scale = floatKind(op.getScaleType());
+  scheme.asymmetric = op.getAsymmetric();
+  return std::make_unique<PartQuantizer>(
+      source, scheme, floatKind(floats.getElementType()), floats.getDimSize(2));
+}
+
+bool Packer::packPanels(Section &section, std::string &error) {
   auto packed = cast<grouped::PackedWeightOp>(section.symbol);
   RankedTensorType panels = packed.getWeightType();
   auto source = SymbolTable::lookupNearestSymbolFrom<WeightSymbolOpInterface>(
@@ -168,18 +250,30 @@ bool Packer::packPanels(const Section &section, std::string &error) {
   group = std::min(group, std::max<int64_t>(numPanels, 1));
   std::vector<uint8_t> buffer(group * panelBytes);
   SmallVector<PanelColumn> all(group * grouped::kPanelColumns);
+  SmallVector<std::unique_ptr<PartQuantizer>> quantizers;
+  for (Source &source : section.sources)
+    quantizers.push_back(makeQuantizer(source));
+  int64_t stride = expandsBits ? bits : size; // of rounded columns
 
   for (int64_t e = 0; e < experts; ++e) {
     for (int64_t p0 = 0; p0 < numPanels; p0 += group) {
       int64_t p1 = std::min(p0 + group, numPanels);
       bool alongColumns = true;
+      for (std::unique_ptr<PartQuantizer> &quantizer : quantizers)
+        if (quantizer)
+          quantizer->beginChunk(group * grouped::kPanelColumns);
       for (int64_t p = p0; p < p1; ++p)
         for (int64_t c = 0; c < grouped::kPanelColumns; ++c) {
           int64_t n = p / numWeights * grouped::kPanelColumns + c;
           PanelColumn &column = all[(p - p0) * grouped::kPanelColumns + c];
-          column = n < columns ? findColumn(section.sources[p % numWeights],
-                                            columns, e, n)
-                               : PanelColumn();
+          column = PanelColumn();
+          if (n < columns)
+            column = findColumn(section.sources[p % numWeights].bytes, columns,
+                                e, n);
+          PartQuantizer *quantizer = quantizers[p % numWeights].get();
+          if (quantizer && column.data &&
+              !quantizer->replace(column, stride, error))
+            return false;
           alongColumns &= !column.data || column.stride == size;
         }
       // Columns are read to their end before the next panel's; rows only so far
@@ -203,7 +297,8 @@ bool Packer::packPanels(const Section &section, std::string &error) {
       if (!append(section, buffer.data(), (p1 - p0) * panelBytes, error))
         return false;
     }
-    for (const WeightBytes &weight : section.sources) {
+    for (const Source &source : section.sources) {
+      const WeightBytes &weight = source.bytes;
       StridedBytes slice = weight.leaves.front();
       if (slice.elementBits < 8) // zero points, which are few
         continue;
@@ -219,7 +314,7 @@ bool Packer::packPanels(const Section &section, std::string &error) {
   return true;
 }
 
-bool Packer::pack(const Section &section, std::string &error) {
+bool Packer::pack(Section &section, std::string &error) {
   LDBG() << "section " << section.offset << ": " << section.size << " bytes";
   return isa<grouped::PackedWeightOp>(section.symbol)
              ? packPanels(section, error)
@@ -282,6 +377,11 @@ static LogicalResult collectSections(ModuleOp module, WeightSources &sources,
         {}};
     auto packed = dyn_cast<grouped::PackedWeightOp>(op);
     auto resolve = [&](Operation *symbol) -> LogicalResult {
+      auto quantized = dyn_cast<QuantizedWeightOp>(symbol);
+      if (quantized && !packed)
+        return symbol->emitOpError("expects to be used in panels only");
+      if (quantized)
+        symbol = sources.lookup(quantized.getSourceAttr());
       FailureOr<WeightBytes> bytes = sources.resolve(symbol);
       if (failed(bytes))
         return failure();
@@ -296,7 +396,7 @@ static LogicalResult collectSections(ModuleOp module, WeightSources &sources,
                    << (packed ? ", and rows to begin at bytes" : "");
           leaf = *whole;
         }
-      section.sources.push_back(*bytes);
+      section.sources.push_back({*bytes, quantized});
       return success();
     };
     if (packed) {
@@ -347,5 +447,15 @@ LogicalResult moe::packWeights(ModuleOp module, StringRef path,
   if (!Packer(*writer, options, sections).run(error) ||
       !writer->commit(identity, error))
     return emitError(UnknownLoc::get(module.getContext())) << error;
+  if (options.quantized)
+    for (Section &section : sections)
+      for (Source &source : section.sources)
+        if (source.quantized &&
+            source.quantized.getPart() == QuantizedPart::Integers)
+          options.quantized(
+              source.quantized,
+              source.squaredSum > 0
+                  ? std::sqrt(source.squaredError / source.squaredSum)
+                  : 0);
   return success();
 }

@@ -19,6 +19,7 @@ namespace mlir {
 class ModuleOp;
 
 namespace moe {
+class QuantizedWeightOp;
 struct WeightFileIdentity;
 
 struct PackOptions {
@@ -30,6 +31,9 @@ struct PackOptions {
   unsigned threads = 0;
   /// Called now and then, from any thread but one at a time.
   std::function<void(uint64_t done, uint64_t total)> progress;
+  /// Called at the end for each weight that was rounded to integers, with the
+  /// norm of the differences divided by the norm of the weight.
+  std::function<void(QuantizedWeightOp weight, double relativeError)> quantized;
 };
 
 /// Writes every weight symbol of `module` that has a `section` to a new weight

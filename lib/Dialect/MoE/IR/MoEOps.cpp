@@ -151,6 +151,54 @@ WeightStackOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
 }
 
 //===----------------------------------------------------------------------===//
+// QuantizedWeightOp
+//===----------------------------------------------------------------------===//
+
+RankedTensorType QuantizedWeightOp::getWeightType() {
+  return cast<RankedTensorType>(getType());
+}
+
+LogicalResult QuantizedWeightOp::verify() {
+  int64_t bits = getBits();
+  if (bits != 2 && bits != 4 && bits != 8) // W7
+    return emitOpError("expects 2, 4 or 8 bits, got ") << bits;
+  if (getPart() == QuantizedPart::ZeroPoints && !getAsymmetric()) // W7
+    return emitOpError("expects zero points with asymmetric only");
+  RankedTensorType type = getWeightType();
+  Type element = getPart() == QuantizedPart::Scales
+                     ? getScaleType()
+                     : IntegerType::get(getContext(), bits);
+  if (type.getRank() != 3 || !type.hasStaticShape() ||
+      type.getElementType() != element) // W7
+    return emitOpError("expects a static shape of rank 3 with elements ")
+           << element << ", got " << type;
+  return success();
+}
+
+LogicalResult
+QuantizedWeightOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
+  auto symbol = symbolTable.lookupNearestSymbolFrom<WeightSymbolOpInterface>(
+      *this, getSourceAttr());
+  if (!symbol) // W7
+    return emitOpError("expects ") << getSourceAttr() << " to name a weight";
+  RankedTensorType source = symbol.getWeightType();
+  Type element = source.getElementType();
+  if (source.getRank() != 3 ||
+      !(element.isF32() || element.isF16() || element.isBF16())) // W7
+    return emitOpError("expects ")
+           << getSourceAttr() << " to have rank 3 and f32, f16 or bf16 "
+           << "elements, got " << source;
+  SmallVector<int64_t> shape(source.getShape());
+  if (getPart() != QuantizedPart::Integers)
+    shape.back() = llvm::divideCeilSigned(shape.back(), getBlockSize());
+  if (getWeightType().getShape() != ArrayRef(shape)) // W7
+    return emitOpError("expects the shape of ")
+           << RankedTensorType::get(shape, getWeightType().getElementType())
+           << " for " << getSourceAttr() << ", got " << getWeightType();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // GetWeightOp
 //===----------------------------------------------------------------------===//
 
@@ -300,6 +348,9 @@ void GroupedMatmulOp::setMatrices(ArrayRef<ExpertMatrix> matrices) {
   assign(getScalesMutable(), &ExpertMatrix::scales);
   assign(getZeroPointsMutable(), &ExpertMatrix::zeroPoints);
   assign(getBiasesMutable(), &ExpertMatrix::bias);
+  removeBlockSizeAttr();
+  if (int64_t blockSize = matrices.front().blockSize)
+    setBlockSize(blockSize);
 }
 
 /// C19: what quantized weights need, and float weights must not have.

@@ -68,6 +68,8 @@ static int64_t bytesPerExpert(DispatchOp dispatch) {
                 type.getElementTypeBitWidth();
     };
     llvm::for_each(matmul.getWeights(), count);
+    llvm::for_each(matmul.getScales(), count);
+    llvm::for_each(matmul.getZeroPoints(), count);
     llvm::for_each(matmul.getBiases(), count);
   }
   return llvm::divideCeil(bits, 8);

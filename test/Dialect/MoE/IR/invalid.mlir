@@ -122,6 +122,49 @@ moe.weight_stack @s [@w0] : tensor<1x5xf32>
 
 // -----
 
+// W7: parts of quantized weights.
+
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 768 : i64} : tensor<2x3x32xf32>
+// expected-error@+1 {{'moe.quantized_weight' op expects 2, 4 or 8 bits, got 3}}
+moe.quantized_weight @q integers of @w {bits = 3 : i64, block_size = 16 : i64, scale_type = bf16} : tensor<2x3x32xi3>
+
+// -----
+
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 768 : i64} : tensor<2x3x32xf32>
+// expected-error@+1 {{'moe.quantized_weight' op expects zero points with asymmetric only}}
+moe.quantized_weight @q zero_points of @w {bits = 4 : i64, block_size = 16 : i64, scale_type = bf16} : tensor<2x3x2xi4>
+
+// -----
+
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 768 : i64} : tensor<2x3x32xf32>
+// expected-error@+1 {{'moe.quantized_weight' op expects a static shape of rank 3 with elements 'i4', got 'tensor<2x3x32xi8>'}}
+moe.quantized_weight @q integers of @w {bits = 4 : i64, block_size = 16 : i64, scale_type = bf16} : tensor<2x3x32xi8>
+
+// -----
+
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 768 : i64} : tensor<2x3x32xf32>
+// expected-error@+1 {{'moe.quantized_weight' op expects a static shape of rank 3 with elements 'bf16', got 'tensor<6x2xbf16>'}}
+moe.quantized_weight @q scales of @w {bits = 4 : i64, block_size = 16 : i64, scale_type = bf16} : tensor<6x2xbf16>
+
+// -----
+
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 768 : i64} : tensor<2x3x32xf32>
+// expected-error@+1 {{'moe.quantized_weight' op expects the shape of 'tensor<2x3x2xbf16>' for @w, got 'tensor<2x3x32xbf16>'}}
+moe.quantized_weight @q scales of @w {bits = 4 : i64, block_size = 16 : i64, scale_type = bf16} : tensor<2x3x32xbf16>
+
+// -----
+
+// expected-error@+1 {{'moe.quantized_weight' op expects @nothing to name a weight}}
+moe.quantized_weight @q integers of @nothing {bits = 4 : i64, block_size = 16 : i64, scale_type = bf16} : tensor<2x3x32xi4>
+
+// -----
+
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 32 : i64} : tensor<4xf64>
+// expected-error@+1 {{'moe.quantized_weight' op expects @w to have rank 3 and f32, f16 or bf16 elements, got 'tensor<4xf64>'}}
+moe.quantized_weight @q integers of @w {bits = 4 : i64, block_size = 16 : i64, scale_type = bf16} : tensor<2x3x32xi4>
+
+// -----
+
 // W5: the symbol of a weight's value.
 
 func.func @f() -> tensor<4xf32> {

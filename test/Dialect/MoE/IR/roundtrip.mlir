@@ -11,6 +11,12 @@ moe.weight @w0 {file = "m.data", offset = 0 : i64, length = 16 : i64} : tensor<4
 moe.weight_stack @s [@w0, @w0] : tensor<2x4xf32>
 // CHECK: moe.weight{{.*}}bit_offset = 4 : i64{{.*}} : tensor<8x24x1xi4>
 moe.weight @z {file = "m.data", offset = 0 : i64, length = 97 : i64, bit_offset = 4 : i64} : tensor<8x24x1xi4>
+// CHECK: moe.quantized_weight @q integers of @gate {asymmetric, bits = 4 : i64, block_size = 16 : i64, scale_type = bf16} : tensor<8x24x32xi4>
+moe.quantized_weight @q integers of @gate {asymmetric, bits = 4 : i64, block_size = 16 : i64, scale_type = bf16} : tensor<8x24x32xi4>
+// CHECK: moe.quantized_weight @qs scales of @gate {{.*}} : tensor<8x24x2xbf16>
+moe.quantized_weight @qs scales of @gate {asymmetric, bits = 4 : i64, block_size = 16 : i64, scale_type = bf16} : tensor<8x24x2xbf16>
+// CHECK: moe.quantized_weight @qz zero_points of @gate {{.*}} : tensor<8x24x2xi4>
+moe.quantized_weight @qz zero_points of @gate {asymmetric, bits = 4 : i64, block_size = 16 : i64, scale_type = bf16} : tensor<8x24x2xi4>
 func.func @f(%logits: tensor<?x8xf32>, %b: tensor<8xf32>, %x: tensor<?x32xf32>, %n: index) -> tensor<?x24xf32> {
   // CHECK: moe.get_weight{{.*}} : tensor<8x24x32xf32>
   %g = moe.get_weight @gate : tensor<8x24x32xf32>

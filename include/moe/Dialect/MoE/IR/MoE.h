@@ -55,6 +55,9 @@ inline constexpr StringLiteral kDimsAttr = "moe.dims";
 /// Unit attribute of function arguments and results with integer elements: the
 /// model's type is unsigned. Types in the body are signless.
 inline constexpr StringLiteral kUnsignedAttr = "moe.unsigned";
+/// Module attribute: an array of dictionaries, one per weight that was rounded
+/// to integers when the weight file was written.
+inline constexpr StringLiteral kQuantizedAttr = "moe.quantized";
 /// Module attribute: the folder that `file` of `moe.weight` is relative to.
 inline constexpr StringLiteral kSourceDirAttr = "moe.source_dir";
 

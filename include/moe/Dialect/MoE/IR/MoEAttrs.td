@@ -49,6 +49,13 @@ def MoE_TieBreak : MoE_Enum<"TieBreak",
       I32EnumCase<"HighestIndex", 1, "highest_index">
     ]>;
 
+def MoE_QuantizedPart : MoE_Enum<"QuantizedPart",
+    "which tensor of a quantized weight", [
+      I32EnumCase<"Integers", 0, "integers">,
+      I32EnumCase<"Scales", 1, "scales">,
+      I32EnumCase<"ZeroPoints", 2, "zero_points">
+    ]>;
+
 class MoE_EnumAttr<EnumInfo info, string mnemonic>
     : EnumAttr<MoE_Dialect, info, mnemonic> {
   let assemblyFormat = "`<` $value `>`";
@@ -59,5 +66,6 @@ def MoE_ScorePositionAttr : MoE_EnumAttr<MoE_ScorePosition, "position">;
 def MoE_WeighByAttr : MoE_EnumAttr<MoE_WeighBy, "weigh_by">;
 def MoE_NaNRuleAttr : MoE_EnumAttr<MoE_NaNRule, "nan">;
 def MoE_TieBreakAttr : MoE_EnumAttr<MoE_TieBreak, "tie_break">;
+def MoE_QuantizedPartAttr : EnumAttr<MoE_Dialect, MoE_QuantizedPart, "part">;
 
 #endif // MOE_DIALECT_MOE_IR_MOEATTRS_TD

@@ -99,6 +99,56 @@ def MoE_WeightStackOp : MoE_Op<"weight_stack", [
   let hasVerifier = 1;
 }
 
+def MoE_QuantizedWeightOp : MoE_Op<"quantized_weight", [
+    Symbol, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+    DeclareOpInterfaceMethods<WeightSymbolOpInterface>]> {
+  let summary = "one tensor of a weight that is rounded to integers";
+  let description = [{
+    Names the integers `q`, the scales `s` or the zero points `z` to which the
+    weight symbol `source` (`[E, N, K]`, f32, f16 or bf16) is rounded when the
+    weight file is written, so that `(q - z) * s` is near it. Blocks of
+    `block_size` along K share a scale of `scale_type` (f32, f16 or bf16), and
+    `b = bits` is 2, 4 or 8. In f32, with ties to even, and clamped to the range
+    of `b` bits:
+
+    - symmetric: `s = m / -2^(b-1)`, where `m` is the block's first element of
+      the greatest magnitude, and `z = 2^(b-1)` is not stored;
+    - `asymmetric`: `s = (hi - lo) / (2^b - 1)`, `z = round(-lo / s)`, where
+      `lo` and `hi` are the block's least and greatest element, or 0.
+
+    `s` is rounded to `scale_type` first, then `q = round(w / s) + z` (`q = z`
+    where `s` is 0). Parts become sections of the weight file in panels
+    (`grouped.packed_weight`) only. An element that is not finite, or a scale
+    beyond `scale_type`, is an error then.
+
+    Example:
+
+    ```mlir
+    moe.quantized_weight @up__q integers of @up
+      {bits = 4 : i64, block_size = 32 : i64, scale_type = bf16}
+      : tensor<8x48x32xi4>
+    moe.quantized_weight @up__s scales of @up
+      {bits = 4 : i64, block_size = 32 : i64, scale_type = bf16}
+      : tensor<8x48x1xbf16>
+    ```
+
+    Constraints: W7 (attributes and types).
+  }];
+  let arguments = (ins
+    SymbolNameAttr:$sym_name,
+    MoE_QuantizedPartAttr:$part,
+    FlatSymbolRefAttr:$source,
+    I64Attr:$bits,
+    ConfinedAttr<I64Attr, [IntPositive]>:$block_size,
+    TypeAttrOf<AnyTypeOf<[F16, BF16, F32]>>:$scale_type,
+    UnitAttr:$asymmetric,
+    OptionalAttr<I64Attr>:$section,
+    TypeAttrOf<AnyRankedTensor>:$type);
+  let assemblyFormat =
+    "$sym_name `` $part `of` $source attr-dict `:` $type";
+  let hasVerifier = 1;
+}
+
 def MoE_GetWeightOp : MoE_Op<"get_weight", [
     Pure, ConstantLike,
     DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {

@@ -36,6 +36,36 @@ def RecordLayers : Pass<"moe-record-layers", "::mlir::ModuleOp"> {
   }];
 }
 
+def QuantizeWeights : Pass<"moe-quantize-weights", "::mlir::ModuleOp"> {
+  let summary = "round float weights to integers in blocks";
+  let description = [{
+    Makes the float weights (f32, f16 or bf16) of `moe.grouped_matmul` operations
+    `moe.quantized_weight` symbols, which are rounded to nearest when the weight
+    file is written. Weights that are no symbols or are quantized already stay
+    as they are.
+
+    By default only the experts' weights: those of products whose groups come
+    from `moe.dispatch`. With `dense` the other products follow, except those
+    whose results reach the logits of a `moe.route` by way of no other product:
+    small changes of a router's logits change which experts are chosen.
+
+    Fails when `bits` is not 2, 4 or 8, or when `block-size` is no multiple of
+    32 / `bits`; a block size of 0 spans all of K.
+  }];
+  let options = [
+    Option<"bits", "bits", "int64_t", "4", "bits of an integer: 2, 4 or 8">,
+    Option<"blockSize", "block-size", "int64_t", "32",
+           "elements along K that share a scale, 0 for all">,
+    Option<"scaleType", "scale-type", "std::string", "\"bf16\"",
+           "element type of scales: bf16, f16 or f32">,
+    Option<"asymmetric", "asymmetric", "bool", "false",
+           "store a zero point per block">,
+    Option<"dense", "dense", "bool", "false",
+           "also products that are no experts'">];
+  let statistics = [
+    Statistic<"numWeights", "num-weights", "weights made quantized ones">];
+}
+
 def FuseElementwise : Pass<"moe-fuse-elementwise", "::mlir::func::FuncOp"> {
   let summary = "merge elementwise operations";
   let description = [{
