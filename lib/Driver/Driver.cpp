@@ -8,6 +8,7 @@
 
 #include "moe/Driver/Driver.h"
 
+#include "Messages.h"
 #include "OutputFiles.h"
 #include "Progress.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -50,6 +51,8 @@ class Compilation {
 public:
   Compilation(const DriverOptions &options);
   bool run();
+  /// The messages of `run` as a file, if one was asked for.
+  LogicalResult writeMessages();
 
 private:
   LogicalResult load();
@@ -95,6 +98,8 @@ private:
   Phase reached = Phase::Import;
   OutputFiles files;
   Progress progress;
+  /// All messages, one JSON object per line.
+  std::string recorded;
 };
 } // namespace
 
@@ -118,49 +123,35 @@ Compilation::Compilation(const DriverOptions &options)
 LogicalResult Compilation::fail(const Twine &message) {
   progress.clearLine();
   llvm::errs() << "moe-compile: error: " << message << "\n";
+  recorded += recordOf("error", message.str()) + "\n";
   return failure();
 }
 
-/// "file:line:column", or just the file when nothing better is known.
-static std::string locationText(Location loc, StringRef input) {
-  std::string text;
-  loc->walk([&](Location inner) {
-    auto position = dyn_cast<FileLineColLoc>(inner);
-    if (!position)
-      return WalkResult::advance();
-    text = position.getFilename().str();
-    // Positions in binary files mean nothing.
-    if (position.getLine() > 0)
-      text += ":" + std::to_string(position.getLine()) + ":" +
-              std::to_string(position.getColumn());
-    return WalkResult::interrupt();
-  });
-  return text.empty() ? input.str() : text;
-}
-
-static void printLine(Diagnostic &diagnostic, StringRef kind, StringRef input) {
-  std::string text = diagnostic.str();
-  // Attributes and types may print over several lines.
-  for (char &c : text)
-    if (c == '\n' || c == '\r')
-      c = ' ';
-  llvm::errs() << locationText(diagnostic.getLocation(), input) << ": " << kind
-               << ": " << text << "\n";
-}
-
 void Compilation::report(Diagnostic &diagnostic) {
-  StringRef kind = "error";
-  if (diagnostic.getSeverity() == DiagnosticSeverity::Warning)
-    kind = "warning";
-  if (diagnostic.getSeverity() == DiagnosticSeverity::Remark) {
-    if (!options.remarks)
-      return;
-    kind = "remark";
-  }
+  recorded += recordOf(diagnostic, options.input) + "\n";
+  if (diagnostic.getSeverity() == DiagnosticSeverity::Remark &&
+      !options.remarks)
+    return;
   progress.clearLine();
-  printLine(diagnostic, kind, options.input);
-  for (Diagnostic &note : diagnostic.getNotes())
-    printLine(note, "note", options.input);
+  printMessage(diagnostic, options.input, llvm::errs());
+}
+
+LogicalResult Compilation::writeMessages() {
+  if (options.messagesFile.empty())
+    return success();
+  std::error_code ec;
+  llvm::raw_fd_ostream os(options.messagesFile, ec);
+  if (!ec) {
+    os << recorded;
+    os.close();
+    ec = os.error();
+    os.clear_error();
+  }
+  std::string file = std::move(options.messagesFile);
+  options.messagesFile.clear(); // once, and without a second complaint
+  if (ec)
+    return fail("cannot write '" + file + "': " + ec.message());
+  return success();
 }
 
 LogicalResult
@@ -220,6 +211,10 @@ LogicalResult Compilation::checkOptions() {
   if (options.compile.quantize &&
       (from >= Phase::Fuse || lastPhase() < Phase::Fuse))
     return fail("--quantize takes effect in phase fuse, which does not run");
+  if (fs::equivalent(options.input, options.messagesFile)) {
+    options.messagesFile.clear();
+    return fail("--messages expects another file than the model's");
+  }
   if (options.compileFrom == Phase::Emit)
     return fail("--compile-from expects a phase before 'emit'");
 
@@ -268,13 +263,9 @@ LogicalResult Compilation::importModel() {
 LogicalResult Compilation::parseModule() {
   auto buffer = llvm::MemoryBuffer::getFileOrSTDIN(options.input,
                                                    /*IsText=*/true);
-  if (!buffer) {
-    progress.clearLine();
-    llvm::errs() << options.input
-                 << ": error: cannot be opened: " << buffer.getError().message()
-                 << "\n";
-    return failure();
-  }
+  if (!buffer)
+    return emitError(UnknownLoc::get(&context))
+           << "cannot be opened: " << buffer.getError().message();
   auto sources = std::make_shared<llvm::SourceMgr>();
   sources->AddNewSourceBuffer(std::move(*buffer), llvm::SMLoc());
   module = parseSourceFile<ModuleOp>(sources, ParserConfig(&context));
@@ -325,19 +316,22 @@ LogicalResult Compilation::checkOverwrites() {
     path::append(file, weight.getFile());
     sources.insert(file);
   }
+  std::string messages = std::move(options.messagesFile);
+  options.messagesFile.clear(); // unless it is none of the sources
+  if (!messages.empty())
+    outputs.push_back(messages);
   for (const std::string &output : outputs)
     for (StringRef source : sources.keys())
       if (output != "-" && fs::equivalent(output, source))
         return fail("cannot write '" + output + "': the model is read from it");
+  options.messagesFile = std::move(messages);
   return success();
 }
 
 LogicalResult Compilation::load() {
   progress.begin("import");
-  if (fs::is_directory(options.input)) {
-    llvm::errs() << options.input << ": error: is a folder\n";
-    return failure();
-  }
+  if (fs::is_directory(options.input))
+    return emitError(UnknownLoc::get(&context)) << "is a folder";
   bool isText =
       path::extension(options.input) == ".mlir" || options.input == "-";
   if (failed(isText ? parseModule() : importModel()))
@@ -592,6 +586,8 @@ bool Compilation::run() {
     if (failed(writeModule(moduleFile())))
       return false;
   }
+  if (failed(writeMessages()))
+    return false;
   progress.begin("rename");
   std::string error;
   if (!files.commit(error)) {
@@ -605,5 +601,10 @@ bool Compilation::run() {
 }
 
 bool moe::compileModel(const DriverOptions &options) {
-  return Compilation(options).run();
+  Compilation compilation(options);
+  bool compiled = compilation.run();
+  // On success they were written together with the results.
+  if (!compiled)
+    (void)compilation.writeMessages();
+  return compiled;
 }

@@ -8,6 +8,7 @@
 
 #include "moe/Driver/ModelInfo.h"
 
+#include "Messages.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "moe/Dialect/MoE/IR/MoE.h"
 #include "moe/Pipelines/Options.h"
@@ -100,37 +101,6 @@ void moe::writeHeader(const ModelDescriptor &descriptor,
 //===----------------------------------------------------------------------===//
 // JSON
 //===----------------------------------------------------------------------===//
-
-static llvm::json::Value toJSON(Attribute attribute) {
-  if (auto value = dyn_cast<BoolAttr>(attribute))
-    return value.getValue();
-  if (auto value = dyn_cast<IntegerAttr>(attribute))
-    return value.getInt();
-  if (auto value = dyn_cast<FloatAttr>(attribute)) {
-    if (value.getValue().isFinite())
-      return value.getValueAsDouble();
-    SmallString<8> text; // JSON knows no infinities
-    value.getValue().toString(text);
-    return text.str().lower();
-  }
-  if (auto value = dyn_cast<StringAttr>(attribute))
-    return llvm::json::fixUTF8(value.getValue());
-  if (auto value = dyn_cast<ArrayAttr>(attribute)) {
-    llvm::json::Array array;
-    for (Attribute element : value)
-      array.push_back(toJSON(element));
-    return array;
-  }
-  if (auto value = dyn_cast<DictionaryAttr>(attribute)) {
-    llvm::json::Object object;
-    for (NamedAttribute element : value)
-      object[element.getName().getValue()] = toJSON(element.getValue());
-    return object;
-  }
-  std::string text;
-  llvm::raw_string_ostream(text) << attribute;
-  return text;
-}
 
 static llvm::json::Array
 valuesToJSON(const std::vector<ModelDescriptor::Value> &values) {

@@ -50,7 +50,8 @@ def compile(
     emit:        `lib` (default), `exe`, `obj`, `asm`, `llvm` or `mlir`.
     remarks:     log why layers were not recognised, at level INFO of the logger `moe_mlir`.
     compiler:    the moe-compile to run instead of `find_compiler()`.
-    options:     any other option of moe-compile, with underscores for dashes: `dump_phases="phases"`, `time=True`.
+    options:     any other option of moe-compile, with underscores for dashes: `dump_phases="phases"`, `time=True`,
+                 `messages="model.jsonl"` (all messages and remarks as JSON, one object per line).
 
     Raises CompileError with all that moe-compile said; no output files are left then.
     """

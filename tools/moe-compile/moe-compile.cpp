@@ -88,6 +88,10 @@ static cl::opt<bool> timing("time", cl::cat(category),
 static cl::opt<bool>
     remarks("remarks", cl::cat(category),
             cl::desc("Print remarks, such as why a layer was not recognized"));
+static cl::opt<std::string>
+    messagesFile("messages", cl::value_desc("file"), cl::cat(category),
+                 cl::desc("Write errors, warnings and remarks to <file>, one "
+                          "JSON object per line (-: standard output)"));
 
 static cl::opt<bool> listOperators(
     "list-operators", cl::cat(category), cl::ValueDisallowed,
@@ -141,5 +145,6 @@ int main(int argc, char **argv) {
   }
   options.time = timing;
   options.remarks = remarks;
+  options.messagesFile = messagesFile;
   return compileModel(options) ? 0 : 1;
 }

@@ -57,6 +57,9 @@ struct DriverOptions {
 
   bool time = false;    ///< print the time of each phase
   bool remarks = false; ///< print remarks
+  /// File that gets all messages and remarks, one JSON object per line, whether
+  /// the compilation succeeds or not; "-" is standard output.
+  std::string messagesFile;
 };
 
 /// Compiles. Messages go to standard error, each in one line. On failure

@@ -52,24 +52,43 @@ struct ExpertsMatch {
   bool limited = false;
 };
 
+/// A fault of the exported model: what was found, what it makes of the results,
+/// and how to export properly.
+struct ExportFault : Rejection {
+  /// A name for tools, see docs/Recognition.md.
+  StringRef kind;
+
+  void at(Operation *where, StringRef name, const Twine &what) {
+    if (!op)
+      kind = name;
+    (void)Rejection::at(where, what);
+  }
+};
+
 struct ExpertsAttempt {
   SmallVector<ExpertsMatch, 1> matches;
   /// Whether the selection chooses among weights at all: only then is a
   /// rejection worth a remark.
   bool looksLikeExperts = false;
   Rejection rejection;
-  /// A fault of the exported model, to be told instead of the rejection.
-  Rejection warning;
+  /// To be told instead of the rejection.
+  ExportFault fault;
 };
 
-/// An expert form: follows the ids of `selection`.
-using ExpertForm = void (*)(Selection &selection, RowExprPool &pool,
-                            ExpertsAttempt &attempt);
+/// Follows the ids of `selection`.
+struct ExpertForm {
+  StringLiteral name;
+  void (*match)(Selection &selection, RowExprPool &pool,
+                ExpertsAttempt &attempt);
+};
 
-/// A router form: says by which recipe `weights` [.., k] and the ids of
-/// `selection` come from logits.
-using RouterForm = LogicalResult (*)(Selection &selection, Value weights,
-                                     RouteRecipe &recipe, Rejection &rejection);
+/// Says by which recipe `weights` [.., k] and the ids of `selection` come from
+/// logits.
+struct RouterForm {
+  StringLiteral name;
+  LogicalResult (*match)(Selection &selection, Value weights,
+                         RouteRecipe &recipe, Rejection &rejection);
+};
 
 /// The ids that `node` chooses, if it can be the selection of a router: TopK,
 /// or one ArgMax per choice. Null otherwise.

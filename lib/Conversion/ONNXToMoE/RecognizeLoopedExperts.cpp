@@ -763,14 +763,15 @@ std::optional<AxisLayout> LoopedExperts::tokenLayout(Value value) {
 void LoopedExperts::visitGather(NodeOp node) {
   if (const Meaning *used = meaningOf(node.input(1), Meaning::Used)) {
     if (used->expert >= 0)
-      (void)attempt.warning.at(
-          node, "the number of experts that get tokens is fixed to " +
-                    Twine(used->expert) +
-                    ", as it was for the input that the model was traced "
-                    "with: results are wrong, or the run stops, whenever "
-                    "tokens reach another number of experts. Export with "
-                    "experts that do not depend on the input, for example "
-                    "experts_implementation=\"batched_mm\"");
+      attempt.fault.at(
+          node, "fixed-expert-count",
+          "the number of experts that get tokens is fixed to " +
+              Twine(used->expert) +
+              ", as it was for the input that the model was traced "
+              "with: results are wrong, or the run stops, whenever "
+              "tokens reach another number of experts. Export with "
+              "experts that do not depend on the input, for example "
+              "experts_implementation=\"batched_mm\"");
     return reject(node, "expects experts that do not depend on which of them "
                         "get tokens");
   }
@@ -1064,7 +1065,7 @@ void LoopedExperts::finish(Value root, const Meaning &sum) {
 /// Everything is there but some experts: exporters that trace a model drop
 /// those that got no token.
 void LoopedExperts::reportMissing() {
-  if (!largest || seen.all() || attempt.warning.op ||
+  if (!largest || seen.all() || attempt.fault ||
       largest->count != static_cast<int64_t>(seen.count()))
     return;
   std::string names;
@@ -1075,13 +1076,13 @@ void LoopedExperts::reportMissing() {
   llvm::interleaveComma(missing.set_bits(), os);
   os << " of " << selection.experts << (missing.count() == 1 ? " is" : " are");
   Operation *last = leavesOf(largest).back()->origin;
-  (void)attempt.warning.at(
-      last, names +
-                " missing from the graph: a token for which the router "
-                "chooses such an expert gets nothing for that choice. "
-                "Exporters that trace a model leave out experts that got no "
-                "token: export again with an input that reaches all of them, "
-                "or with experts_implementation=\"batched_mm\"");
+  attempt.fault.at(
+      last, "missing-experts",
+      names + " missing from the graph: a token for which the router "
+              "chooses such an expert gets nothing for that choice. "
+              "Exporters that trace a model leave out experts that got no "
+              "token: export again with an input that reaches all of them, "
+              "or with experts_implementation=\"batched_mm\"");
 }
 
 void moe::matchLoopedExperts(Selection &selection, RowExprPool &pool,

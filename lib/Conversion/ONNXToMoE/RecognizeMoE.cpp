@@ -42,11 +42,14 @@ using mlir::onnx::NodeOp;
 /// that fits decides, and the first one with a reason says why none does: those
 /// that say more about the scores stand in front of those that take them as
 /// they are.
-static constexpr ExpertForm kExpertForms[] = {
-    matchBatchedExperts, matchLoopedExperts, matchGroupedExperts};
+static constexpr ExpertForm kExpertForms[] = {{"batched", matchBatchedExperts},
+                                              {"looped", matchLoopedExperts},
+                                              {"grouped", matchGroupedExperts}};
 static constexpr RouterForm kRouterForms[] = {
-    matchGroupLimited, matchSparseMixer, matchScoreThenSelect,
-    matchSelectThenScore};
+    {"group-limited", matchGroupLimited},
+    {"sparse-mixer", matchSparseMixer},
+    {"score-then-select", matchScoreThenSelect},
+    {"select-then-score", matchSelectThenScore}};
 
 //===----------------------------------------------------------------------===//
 // Selections
@@ -86,6 +89,64 @@ static bool choosesExperts(Value ids) {
 }
 
 //===----------------------------------------------------------------------===//
+// Messages
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// Why a block is not recognised.
+struct Stop {
+  Rejection why;
+  /// How far recognition got, and the form that got so far; see
+  /// docs/Recognition.md.
+  StringRef reached, form;
+};
+} // namespace
+
+/// What tools get to know of a message about the block of `selection`.
+static void describe(InFlightDiagnostic &diagnostic, NodeOp selection,
+                     StringRef kind, Operation *at, StringRef reason,
+                     StringRef reached = "", StringRef form = "") {
+  Builder b(selection.getContext());
+  NamedAttrList entries;
+  auto set = [&](StringRef name, StringRef text) {
+    if (!text.empty())
+      entries.set(name, b.getStringAttr(text));
+  };
+  set("kind", kind);
+  set("layer", sourceName(selection.getLoc()));
+  set("block", selection.describe());
+  set("reached", reached);
+  set("form", form);
+  if (auto node = dyn_cast_or_null<NodeOp>(at)) {
+    set("node", node.getNodeName().value_or(""));
+    set("op", node.getQualifiedOpType());
+  } else if (at) {
+    set("op", at->getName().getStringRef());
+  }
+  set("reason", reason);
+  diagnostic.getUnderlyingDiagnostic()->getMetadata().emplace_back(
+      entries.getDictionary(b.getContext()));
+}
+
+static void reportStop(NodeOp selection, Stop &stop) {
+  Rejection &why = stop.why;
+  InFlightDiagnostic diagnostic =
+      emitRemark(why.op ? why.op->getLoc() : selection.getLoc())
+      << "experts chosen by " << selection.describe()
+      << " are not recognised and stay plain operators: stopped at "
+      << why.subject() << ": " << why.reason;
+  describe(diagnostic, selection, "not-recognised", why.op, why.reason,
+           stop.reached, stop.form);
+}
+
+static void reportFault(NodeOp selection, const ExportFault &fault) {
+  InFlightDiagnostic diagnostic = emitWarning(fault.op->getLoc())
+                                  << selection.describe()
+                                  << " chooses experts, but " << fault.reason;
+  describe(diagnostic, selection, fault.kind, fault.op, fault.reason);
+}
+
+//===----------------------------------------------------------------------===//
 // Replacement
 //===----------------------------------------------------------------------===//
 
@@ -108,39 +169,43 @@ static void eraseIfDead(Operation *start,
 
 /// The recipe by which `match` is routed.
 static FailureOr<RouteRecipe> recipeOf(Selection &selection,
-                                       const ExpertsMatch &match,
-                                       Rejection &rejection) {
+                                       const ExpertsMatch &match, Stop &stop) {
   Rejection deepest;
-  for (RouterForm form : kRouterForms) {
+  StringRef name;
+  for (const RouterForm &form : kRouterForms) {
     RouteRecipe recipe;
     Rejection reason;
-    if (succeeded(form(selection, match.routingWeights, recipe, reason)))
+    if (succeeded(form.match(selection, match.routingWeights, recipe, reason)))
       return recipe;
-    if (!deepest)
+    if (!deepest) {
       deepest = reason;
+      name = form.name;
+    }
   }
   // No form goes on: the routing weights are where it ends.
   Operation *weights = match.routingWeights.getDefiningOp();
-  return rejection.at(deepest.op ? deepest.op : weights, deepest.reason);
+  stop = {{}, "router", name};
+  return stop.why.at(deepest.op ? deepest.op : weights, deepest.reason);
 }
 
-static FailureOr<MoEBlock>
-blockOf(Selection &selection, const ExpertsMatch &match, Rejection &rejection) {
-  FailureOr<RouteRecipe> recipe = recipeOf(selection, match, rejection);
+static FailureOr<MoEBlock> blockOf(Selection &selection,
+                                   const ExpertsMatch &match, Stop &stop) {
+  FailureOr<RouteRecipe> recipe = recipeOf(selection, match, stop);
   if (failed(recipe))
     return failure();
+  stop.reached = "layer";
   MoEBlock block{match.tokens, *recipe, match.output,
                  elementTypeOf(match.root)};
   if (match.limited)
     block.capacity = selection.capacity;
-  if (failed(checkBlock(block, rejection)))
+  if (failed(checkBlock(block, stop.why)))
     return failure();
   auto result = dyn_cast<RankedTensorType>(match.root.getType());
   if (!isa<FloatType>(block.resultType) || !result || result.getRank() < 2 ||
       (!result.isDynamicDim(result.getRank() - 1) &&
        result.getShape().back() != match.output->width()))
-    return rejection.at(match.root.getDefiningOp(),
-                        "expects a result of shape [tokens, features]");
+    return stop.why.at(match.root.getDefiningOp(),
+                       "expects a result of shape [tokens, features]");
   return block;
 }
 
@@ -242,49 +307,52 @@ ONNXRecognizeMoEPass::recognize(NodeOp node, ExpertWeights &weights,
   Value ids = chosenIdsOf(node);
   if (!ids || !choosesExperts(ids))
     return success();
-  Rejection rejection;
-  FailureOr<Selection> selection = selectionOf(node, rejection);
+  Stop stop{{}, "selection", ""};
+  FailureOr<Selection> selection = selectionOf(node, stop.why);
+  if (failed(selection)) {
+    reportStop(node, stop);
+    return success();
+  }
+  if (selection->k > selection->experts)
+    return emitError(node.getLoc())
+           << node.describe()
+           << ": expects k to be at most the number of experts, found "
+           << selection->k << " > " << selection->experts;
   RowExprPool pool;
   bool found = false;
-  if (succeeded(selection)) {
-    if (selection->k > selection->experts)
-      return emitError(node.getLoc())
-             << node.describe()
-             << ": expects k to be at most the number of experts, found "
-             << selection->k << " > " << selection->experts;
-    // The form that got so far as to see experts has the reason to tell.
-    bool telling = false;
-    for (ExpertForm form : kExpertForms) {
-      ExpertsAttempt attempt;
-      Rejection reason;
-      form(*selection, pool, attempt);
-      for (ExpertsMatch &match : attempt.matches) {
-        FailureOr<MoEBlock> block = blockOf(*selection, match, reason);
-        if (failed(block))
-          continue;
-        LDBG() << "recognised the experts of " << node.describe();
-        replaceBlock(match, *block, weights, erased);
-        found = true;
+  // The form that got so far as to see experts has the reason to tell.
+  bool telling = false;
+  for (const ExpertForm &form : kExpertForms) {
+    ExpertsAttempt attempt;
+    Stop here{{}, "experts", form.name};
+    form.match(*selection, pool, attempt);
+    for (ExpertsMatch &match : attempt.matches) {
+      Stop reason{{}, "", form.name};
+      FailureOr<MoEBlock> block = blockOf(*selection, match, reason);
+      if (failed(block)) {
+        if (!here.why)
+          here = reason;
+        continue;
       }
-      if (found)
-        return success();
-      if (attempt.warning) {
-        emitWarning(attempt.warning.op->getLoc())
-            << node.describe() << " chooses experts, but "
-            << attempt.warning.reason;
-        return success();
-      }
-      bool matched = !attempt.matches.empty(); // the router is at fault then
-      bool tells = matched || attempt.looksLikeExperts;
-      if (!rejection || (tells && !telling))
-        rejection = matched ? reason : attempt.rejection;
-      telling |= tells;
+      LDBG() << "recognised the experts of " << node.describe();
+      replaceBlock(match, *block, weights, erased);
+      found = true;
     }
+    if (found)
+      return success();
+    if (attempt.fault) {
+      reportFault(node, attempt.fault);
+      return success();
+    }
+    bool matched = !attempt.matches.empty(); // the router is at fault then
+    bool tells = matched || attempt.looksLikeExperts;
+    if (!matched)
+      here.why = attempt.rejection;
+    if (!stop.why || (tells && !telling))
+      stop = here;
+    telling |= tells;
   }
-  emitRemark(rejection.op ? rejection.op->getLoc() : node.getLoc())
-      << "experts chosen by " << node.describe()
-      << " are not recognised and stay plain operators: stopped at "
-      << rejection.subject() << ": " << rejection.reason;
+  reportStop(node, stop);
   return success();
 }
 

@@ -2,6 +2,7 @@
 # the right numbers; and of the latter a remark says where recognition stopped.
 # REQUIRES: python-onnx, python-numpy, python-onnxruntime
 # RUN: rm -rf %t && mkdir -p %t && %python %s %t
+import json
 import logging
 import math
 import os
@@ -156,10 +157,20 @@ class Plain(unittest.TestCase):
 
                 return {"y": ref.combine(ref.f64(x), weights, order, expert)}
 
+            messages = os.path.join(FOLDER, f"masked{largest}.jsonl")
             with self.assertLogs("moe_mlir", logging.INFO) as logs:
-                model = self.compile(f"masked{largest}", g, remarks=True)
+                model = self.compile(f"masked{largest}", g, remarks=True, messages=messages)
             (remark,) = logs.output
             self.assertRegex(remark, r"remark: experts chosen by node 'choose' \(TopK\) are not recognised .*stopped at node '.*' \(.*\): expects")
+            with open(messages) as lines:
+                (record,) = map(json.loads, lines)
+            message = record.pop("message")
+            self.assertTrue(remark.endswith(f"{record['file']}: remark: {message}"))
+            self.assertTrue(message.endswith(f"stopped at node '{record['node']}' ({record['op']}): {record['reason']}"))
+            self.assertEqual((record["severity"], record["kind"], record["block"], record["layer"]),
+                             ("remark", "not-recognised", "node 'choose' (TopK)", "choose"))
+            self.assertEqual((record["reached"], record.get("form")),
+                             ("experts", "looped") if largest else ("selection", None))
             self.assertEqual(model.expert_layers, ())
             self.check(model, [{"x": matrix(random, tokens, width)} for tokens in (1, 2, 33)], reference)
             # (onnxruntime takes no empty batch here.)

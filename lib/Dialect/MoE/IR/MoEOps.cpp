@@ -38,6 +38,29 @@ int64_t moe::storedBits(Type type) {
   return bits == 1 ? 8 : bits;
 }
 
+/// The module that a node belongs to: the exporter's namespace is a path of
+/// "name: class" steps that ends with the node itself, and names are full ones.
+/// "" for what is no such namespace.
+static StringRef moduleOf(StringRef space) {
+  auto [path, node] = space.rsplit('/');
+  StringRef last = path.contains('/') ? path.rsplit('/').second : path;
+  return node.empty() || !last.contains(": ") ? "" : last.split(": ").first;
+}
+
+StringRef moe::sourceName(Location loc) {
+  StringRef node, module;
+  loc->walk([&](Location inner) {
+    if (auto name = dyn_cast<NameLoc>(inner)) {
+      if (node.empty())
+        node = name.getName();
+      else if (module.empty())
+        module = moduleOf(name.getName());
+    }
+    return WalkResult::advance();
+  });
+  return module.empty() ? node : module;
+}
+
 /// Two dimensions agree unless both are static and differ.
 static bool dimsAgree(int64_t a, int64_t b) {
   return ShapedType::isDynamic(a) || ShapedType::isDynamic(b) || a == b;

@@ -29,31 +29,6 @@ namespace mlir::moe {
 using namespace mlir;
 using namespace mlir::moe;
 
-/// The module that a node belongs to: the exporter's namespace is a path of
-/// "name: class" steps that ends with the node itself, and names are full ones.
-/// "" for what is no such namespace.
-static StringRef moduleOf(StringRef space) {
-  auto [path, node] = space.rsplit('/');
-  StringRef last = path.contains('/') ? path.rsplit('/').second : path;
-  return node.empty() || !last.contains(": ") ? "" : last.split(": ").first;
-}
-
-/// What a layer is called in the source model: its module, or else its node; ""
-/// when it has no name.
-static StringRef sourceName(Location loc) {
-  StringRef node, module;
-  loc->walk([&](Location inner) {
-    if (auto name = dyn_cast<NameLoc>(inner)) {
-      if (node.empty())
-        node = name.getName();
-      else if (module.empty())
-        module = moduleOf(name.getName());
-    }
-    return WalkResult::advance();
-  });
-  return module.empty() ? node : module;
-}
-
 /// Bytes of one expert's slices of all weights that the dispatched rows meet.
 static int64_t bytesPerExpert(DispatchOp dispatch) {
   int64_t bits = 0;

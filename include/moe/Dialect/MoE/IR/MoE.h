@@ -83,6 +83,10 @@ SmallVector<int64_t> rowMajorStrides(ArrayRef<int64_t> shape);
 /// for types without a stored form (index, complex).
 int64_t storedBits(Type type);
 
+/// What the layer of an operation at `loc` is called in the source model: its
+/// module, or else its node; "" when it has no name.
+StringRef sourceName(Location loc);
+
 } // namespace mlir::moe
 
 #endif // MOE_DIALECT_MOE_IR_MOE_H
