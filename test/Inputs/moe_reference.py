@@ -93,7 +93,7 @@ def f64(array):
 
 def contrib_moe(x, logits, fc1, b1, fc2, b2, fc3=None, b3=None, *, k=1, activation_type="relu",
                 normalize_routing_weights=0, swiglu_fusion=0, activation_alpha=1.0,
-                activation_beta=0.0, swiglu_limit=None, mixture=None):
+                activation_beta=0.0, swiglu_limit=None, use_sparse_mixer=0, mixture=None):
     """com.microsoft.MoE, and QMoE with `mixture` for its router_weights.
     Attributes as float32 stores them."""
     shape = x.shape
@@ -124,6 +124,8 @@ def contrib_moe(x, logits, fc1, b1, fc2, b2, fc3=None, b3=None, *, k=1, activati
         return linear(fc2, b2, e, hidden)
 
     weights, experts = route(logits, k, renormalize=bool(normalize_routing_weights))
+    if use_sparse_mixer:  # with the jitter of onnxruntime's kernels, which do not renormalize then
+        weights, experts = sparse_mixer(logits, k, float(np.float32(0.02)))
     if mixture is not None:
         experts = top_k(logits, k)
         weights = np.take_along_axis(f64(mixture), experts, -1)

@@ -20,7 +20,11 @@
 //   G * sigmoid(alpha * G) * (L + beta),  G = min(g, limit),
 //   L = min(max(l, -limit), limit)
 //
-// Of two equal probabilities the lower expert comes first.
+// Of two equal probabilities the lower expert comes first. With
+// use_sparse_mixer two experts are chosen and weighed by SparseMixer instead,
+// with a jitter of 0.01, as onnxruntime's CUDA kernels do, which then do not
+// look at normalize_routing_weights; its CPU kernels do not look at
+// use_sparse_mixer.
 //
 // QMoE is the same with quantized weights. Its router_weights, if given, take
 // the place of the probabilities as weights; router_probs then only select.
@@ -196,8 +200,6 @@ FailureOr<MoEBlock> ContribMoE::block() {
       return reject("expects input " + Twine(i));
   if (isQuantized() && failed(checkQuantization()))
     return failure();
-  if (node.getI64("use_sparse_mixer", 0) != 0)
-    return reject("attribute use_sparse_mixer = 1 is not supported");
   auto x = dyn_cast<RankedTensorType>(node.input(0).getType());
   if (!x || (x.getRank() != 2 && x.getRank() != 3))
     return reject("expects an input of rank 2 or 3");
@@ -226,6 +228,16 @@ FailureOr<MoEBlock> ContribMoE::block() {
     return reject("expects k to be at least 1 and at most the number of "
                   "experts, found " +
                   Twine(route.k) + " for " + Twine(route.experts));
+  if (node.getI64("use_sparse_mixer", 0) != 0) {
+    if (route.k != 2)
+      return reject("expects k = 2 with use_sparse_mixer, found " +
+                    Twine(route.k));
+    if (isQuantized() && node.input(14))
+      return reject("expects no router_weights with use_sparse_mixer");
+    route.score = ScoreFunction::SparseMixer;
+    route.mixerThreshold = 0.02f;
+    route.renormalize = false;
+  }
   if (isQuantized() && node.input(14)) {
     route.score = ScoreFunction::None;
     route.mixture = node.input(14);

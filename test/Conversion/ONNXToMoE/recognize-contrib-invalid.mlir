@@ -3,7 +3,7 @@
 
 func.func @all(%x: tensor<?x3xf32>, %x4: tensor<1x1x?x3xf32>, %xh: tensor<?x3xf16>, %l: tensor<?x2xf32>, %l3: tensor<?x3xf32>, %w: tensor<2x5x3xf32>, %w2: tensor<2x3x5xf32>, %dyn: tensor<2x?x3xf32>, %b: tensor<2x4xf32>) {
   %n = onnx.none : none
-  // expected-error @+1 {{node 'a' (com.microsoft::MoE): attribute use_sparse_mixer = 1 is not supported}}
+  // expected-error @+1 {{node 'a' (com.microsoft::MoE): expects k = 2 with use_sparse_mixer, found 1}}
   %0 = onnx.node "com.microsoft::MoE"(%x, %l, %w, %n, %w2) {use_sparse_mixer = 1 : i64} name "a" opset 1 : (tensor<?x3xf32>, tensor<?x2xf32>, tensor<2x5x3xf32>, none, tensor<2x3x5xf32>) -> tensor<?x3xf32>
   // expected-error @+1 {{node 'b' (com.microsoft::MoE): expects k to be at least 1 and at most the number of experts, found 3 for 2}}
   %1 = onnx.node "com.microsoft::MoE"(%x, %l, %w, %n, %w2) {k = 3 : i64} name "b" opset 1 : (tensor<?x3xf32>, tensor<?x2xf32>, tensor<2x5x3xf32>, none, tensor<2x3x5xf32>) -> tensor<?x3xf32>

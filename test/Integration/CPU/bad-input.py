@@ -95,7 +95,7 @@ class BadInput(unittest.TestCase):
         self.compile(r"error: .*'layer'.*MoEE.*com\.microsoft.*", layer(operator="MoEE"))
 
     def test_unsupported_attribute(self):
-        self.compile(r"error: node 'layer' \(com\.microsoft::MoE\): .*use_sparse_mixer.*", layer(use_sparse_mixer=1))
+        self.compile(r"error: node 'layer' \(com\.microsoft::MoE\): expects k = 2 .*use_sparse_mixer.*", layer(use_sparse_mixer=1, k=1))
         self.compile(r"error: node 'layer' \(com\.microsoft::MoE\): .*activation_type.*'softplus'.*", layer(activation_type="softplus"))
 
     def test_too_many_experts(self):

@@ -23,6 +23,8 @@ FORMS = [
     {"activation_type": "swiglu", "swiglu_fusion": 1, "activation_alpha": 1.702, "activation_beta": 1.0, "swiglu_limit": 0.7},
     {"activation_type": "swiglu", "swiglu_fusion": 2},
     {"activation_type": "swiglu", "swiglu_fusion": 2, "activation_alpha": 0.5, "swiglu_limit": 2.0},
+    {"activation_type": "silu", "three": True, "use_sparse_mixer": 1},
+    {"activation_type": "swiglu", "swiglu_fusion": 1, "use_sparse_mixer": 1},
 ]
 
 
@@ -43,7 +45,7 @@ def build(dtype, batched, small, turn):
         form = dict(form)
         three = form.pop("three", False)
         bias = (n + turn // 2) % 2 == 0
-        form["k"] = [1, 2, min(4, e), e][(n + turn) % 4]
+        form["k"] = 2 if form.get("use_sparse_mixer") else [1, 2, min(4, e), e][(n + turn) % 4]
         form["normalize_routing_weights"] = (n // 2 + turn) % 2
         wide = 2 * i if form.get("swiglu_fusion") else i
         arrays = [
@@ -71,6 +73,7 @@ def build(dtype, batched, small, turn):
         x = rng.standard_normal(leading + (h,)).astype(dtype)
         r = rng.standard_normal((tokens, e)).astype(dtype)
         r[::3] = np.round(r[::3])  # every third token has equal logits
+        r[1::3] = 1 + r[1::3] / 64  # and the next one logits that SparseMixer takes for near
         expected = {
             "y%d" % n: moe_reference.contrib_moe(x, r, *arrays, **form).astype(dtype)
             for n, (arrays, form) in enumerate(references)
@@ -81,12 +84,12 @@ def build(dtype, batched, small, turn):
 
 
 folder = sys.argv[1]
-# CHECK: float32: 14 layers, 56 outputs
-# CHECK: float32, turn 1: 14 layers, 56 outputs
-# CHECK: float32, turn 2: 14 layers, 56 outputs
-# CHECK: float32, turn 3: 14 layers, 56 outputs
-# CHECK: float32 small: 14 layers, 28 outputs
-# CHECK: float16: 14 layers, 28 outputs
+# CHECK: float32: 16 layers, 64 outputs
+# CHECK: float32, turn 1: 16 layers, 64 outputs
+# CHECK: float32, turn 2: 16 layers, 64 outputs
+# CHECK: float32, turn 3: 16 layers, 64 outputs
+# CHECK: float32 small: 16 layers, 32 outputs
+# CHECK: float16: 16 layers, 32 outputs
 for name, dtype, batched, small, turn, leadings, tolerance in [
     ("float32", np.float32, True, False, 0, [(1, 1), (2, 5), (1, 17), (3, 43)], 1e-5),
     ("float32, turn 1", np.float32, False, False, 1, [(1,), (2,), (17,), (128,)], 1e-5),
