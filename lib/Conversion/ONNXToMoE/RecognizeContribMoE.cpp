@@ -31,6 +31,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "ExportFaults.h"
 #include "RecognizeForms.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -293,7 +294,8 @@ static void checkTokens(OpBuilder &b, NodeOp node, Value flat, Value logits,
 }
 
 LogicalResult moe::raiseContribMoE(NodeOp node, RowExprPool &pool,
-                                   ExpertWeights &weights) {
+                                   ExpertWeights &weights,
+                                   WeightValues &values) {
   ContribMoE contrib{node, pool, weights};
   FailureOr<MoEBlock> block = contrib.block();
   auto report = [&] {
@@ -315,6 +317,7 @@ LogicalResult moe::raiseContribMoE(NodeOp node, RowExprPool &pool,
       block->tokens.getDefiningOp()->erase();
     return report();
   }
+  reportTiedExperts(node, *block, values);
   checkTokens(b, node, block->tokens, block->route.logits, "router_probs");
   if (block->route.mixture)
     checkTokens(b, node, block->tokens, block->route.mixture, "router_weights");

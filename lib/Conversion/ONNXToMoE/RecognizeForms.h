@@ -19,6 +19,8 @@
 
 namespace mlir::moe {
 
+class WeightValues;
+
 /// A choice of experts: where recognition starts.
 struct Selection {
   /// The node that chooses.
@@ -142,7 +144,7 @@ LogicalResult readScores(Selection &selection, Value compared, Value weights,
 /// com.microsoft.MoE and QMoE, which are a whole block in one node. Reports
 /// unsupported attributes and shapes as errors.
 LogicalResult raiseContribMoE(onnx::NodeOp node, RowExprPool &pool,
-                              ExpertWeights &weights);
+                              ExpertWeights &weights, WeightValues &values);
 
 } // namespace mlir::moe
 

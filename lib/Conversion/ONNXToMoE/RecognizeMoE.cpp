@@ -16,6 +16,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "AxisLayout.h"
+#include "ExportFaults.h"
 #include "RecognizeForms.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -102,32 +103,6 @@ struct Stop {
 };
 } // namespace
 
-/// What tools get to know of a message about the block of `selection`.
-static void describe(InFlightDiagnostic &diagnostic, NodeOp selection,
-                     StringRef kind, Operation *at, StringRef reason,
-                     StringRef reached = "", StringRef form = "") {
-  Builder b(selection.getContext());
-  NamedAttrList entries;
-  auto set = [&](StringRef name, StringRef text) {
-    if (!text.empty())
-      entries.set(name, b.getStringAttr(text));
-  };
-  set("kind", kind);
-  set("layer", sourceName(selection.getLoc()));
-  set("block", selection.describe());
-  set("reached", reached);
-  set("form", form);
-  if (auto node = dyn_cast_or_null<NodeOp>(at)) {
-    set("node", node.getNodeName().value_or(""));
-    set("op", node.getQualifiedOpType());
-  } else if (at) {
-    set("op", at->getName().getStringRef());
-  }
-  set("reason", reason);
-  diagnostic.getUnderlyingDiagnostic()->getMetadata().emplace_back(
-      entries.getDictionary(b.getContext()));
-}
-
 static void reportStop(NodeOp selection, Stop &stop) {
   Rejection &why = stop.why;
   InFlightDiagnostic diagnostic =
@@ -135,15 +110,8 @@ static void reportStop(NodeOp selection, Stop &stop) {
       << "experts chosen by " << selection.describe()
       << " are not recognised and stay plain operators: stopped at "
       << why.subject() << ": " << why.reason;
-  describe(diagnostic, selection, "not-recognised", why.op, why.reason,
-           stop.reached, stop.form);
-}
-
-static void reportFault(NodeOp selection, const ExportFault &fault) {
-  InFlightDiagnostic diagnostic = emitWarning(fault.op->getLoc())
-                                  << selection.describe()
-                                  << " chooses experts, but " << fault.reason;
-  describe(diagnostic, selection, fault.kind, fault.op, fault.reason);
+  addDetails(diagnostic, selection, "not-recognised", why.op, why.reason,
+             stop.reached, stop.form);
 }
 
 //===----------------------------------------------------------------------===//
@@ -297,12 +265,14 @@ struct ONNXRecognizeMoEPass
 
 private:
   LogicalResult recognize(NodeOp node, ExpertWeights &weights,
+                          WeightValues &values,
                           llvm::SmallPtrSetImpl<Operation *> &erased);
 };
 } // namespace
 
 LogicalResult
 ONNXRecognizeMoEPass::recognize(NodeOp node, ExpertWeights &weights,
+                                WeightValues &values,
                                 llvm::SmallPtrSetImpl<Operation *> &erased) {
   Value ids = chosenIdsOf(node);
   if (!ids || !choosesExperts(ids))
@@ -335,6 +305,7 @@ ONNXRecognizeMoEPass::recognize(NodeOp node, ExpertWeights &weights,
         continue;
       }
       LDBG() << "recognised the experts of " << node.describe();
+      reportTiedExperts(node, *block, values);
       replaceBlock(match, *block, weights, erased);
       found = true;
     }
@@ -356,8 +327,33 @@ ONNXRecognizeMoEPass::recognize(NodeOp node, ExpertWeights &weights,
   return success();
 }
 
+/// Large integer constants that ids are compared with (all experts in order),
+/// and zeros that are written to, are read from their files: forms look at
+/// their values.
+static void readConstants(ModuleOp module, WeightValues &values) {
+  constexpr int64_t kMostElements = 1 << 16;
+  module.walk([&](NodeOp node) {
+    bool compares = node.is("Equal");
+    if (!compares && !node.is("ScatterElements"))
+      return;
+    for (unsigned i = 0; i < (compares ? 2u : 1u); ++i) {
+      Value operand = node.input(i);
+      if (compares && !isa_and_nonnull<IntegerType>(elementTypeOf(operand)))
+        continue;
+      DenseElementsAttr elements = values.constant(operand, kMostElements);
+      if (!elements)
+        continue;
+      OpBuilder b(node);
+      node->setOperand(i, onnx::ConstantOp::create(
+                              b, node.getLoc(), elements.getType(), elements));
+    }
+  });
+}
+
 void ONNXRecognizeMoEPass::runOnOperation() {
   ExpertWeights weights(getOperation());
+  WeightValues values(getOperation());
+  readConstants(getOperation(), values);
   SmallVector<NodeOp> contrib, selections;
   getOperation()->walk([&](NodeOp node) {
     if (node.is("MoE", "com.microsoft") || node.is("QMoE", "com.microsoft"))
@@ -365,6 +361,10 @@ void ONNXRecognizeMoEPass::runOnOperation() {
     else if (chosenIdsOf(node))
       selections.push_back(node);
   });
+  UnreadRouters unread(getOperation());
+  for (NodeOp node : selections)
+    if (std::optional<ExportFault> fault = unread.faultOf(node))
+      reportFault(node, *fault);
   // Every failure is reported, not only the first one.
   bool failed = false;
   llvm::SmallPtrSet<Operation *, 16> erased;
@@ -374,7 +374,7 @@ void ONNXRecognizeMoEPass::runOnOperation() {
     for (Value operand : node.getInputs())
       if (Operation *producer = operand.getDefiningOp())
         operands.insert(producer);
-    if (mlir::failed(raiseContribMoE(node, pool, weights))) {
+    if (mlir::failed(raiseContribMoE(node, pool, weights, values))) {
       failed = true;
       continue;
     }
@@ -383,7 +383,7 @@ void ONNXRecognizeMoEPass::runOnOperation() {
   }
   for (NodeOp node : selections)
     if (!erased.contains(node))
-      failed |= mlir::failed(recognize(node, weights, erased));
+      failed |= mlir::failed(recognize(node, weights, values, erased));
   if (failed)
     signalPassFailure();
 }

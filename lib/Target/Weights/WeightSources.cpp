@@ -77,10 +77,28 @@ const WeightSources::File &WeightSources::open(StringRef name) {
 }
 
 FailureOr<WeightBytes> WeightSources::resolve(Operation *symbol) {
+  std::string error;
+  Operation *at = symbol;
+  FailureOr<WeightBytes> bytes = find(symbol, error, at);
+  if (failed(bytes))
+    return at->emitError(error);
+  return bytes;
+}
+
+std::optional<WeightBytes> WeightSources::find(Operation *symbol) {
+  std::string error;
+  Operation *at = symbol;
+  FailureOr<WeightBytes> bytes = find(symbol, error, at);
+  return failed(bytes) ? std::nullopt : std::optional(*bytes);
+}
+
+FailureOr<WeightBytes> WeightSources::find(Operation *symbol,
+                                           std::string &error, Operation *&at) {
+  at = symbol;
   if (auto stack = dyn_cast<WeightStackOp>(symbol)) {
     WeightBytes all;
     for (Attribute ref : stack.getWeights()) {
-      FailureOr<WeightBytes> slice = resolve(lookup(ref));
+      FailureOr<WeightBytes> slice = find(lookup(ref), error, at);
       if (failed(slice))
         return failure();
       llvm::append_range(all.leaves, slice->leaves);
@@ -88,20 +106,22 @@ FailureOr<WeightBytes> WeightSources::resolve(Operation *symbol) {
     return all;
   }
   auto weight = dyn_cast<WeightOp>(symbol);
+  auto reject = [&](const Twine &why) {
+    error = why.str();
+    return failure();
+  };
   if (!weight)
-    return symbol->emitOpError("expects a weight or a stack of weights as "
-                               "source");
+    return reject("expects a weight or a stack of weights as source, got '" +
+                  symbol->getName().getStringRef() + "'");
+  std::string subject = ("weight '" + weight.getSymName() + "': ").str();
   const File &file = open(weight.getFile());
   if (!file.error.empty())
-    return weight.emitError("weight '")
-           << weight.getSymName() << "': file '" << weight.getFile() << "' "
-           << file.error;
+    return reject(subject + "file '" + weight.getFile() + "' " + file.error);
   uint64_t offset = weight.getOffset(), length = weight.getLength();
   if (offset > file.size || length > file.size - offset)
-    return weight.emitError("weight '")
-           << weight.getSymName() << "': file '" << weight.getFile()
-           << "' is too short: expects at least " << offset + length
-           << " bytes, got " << file.size;
+    return reject(subject + "file '" + weight.getFile() +
+                  "' is too short: expects at least " + Twine(offset + length) +
+                  " bytes, got " + Twine(file.size));
   RankedTensorType type = weight.getWeightType();
   int64_t bits = type.getElementTypeBitWidth();
   StridedBytes tensor;
@@ -112,10 +132,11 @@ FailureOr<WeightBytes> WeightSources::resolve(Operation *symbol) {
                 offset
           : nullptr;
   tensor.elementSize = std::max<int64_t>(bits / 8, 1);
-  if (!llvm::isPowerOf2_64(bits) || tensor.elementSize > 16)
-    return weight.emitError("weight '")
-           << weight.getSymName() << "': unsupported element type "
-           << type.getElementType();
+  if (!llvm::isPowerOf2_64(bits) || tensor.elementSize > 16) {
+    llvm::raw_string_ostream(error)
+        << subject << "unsupported element type " << type.getElementType();
+    return failure();
+  }
   int64_t unit = tensor.elementSize;
   if (bits != 1 && bits < 8) {
     unit = tensor.elementBits = bits;

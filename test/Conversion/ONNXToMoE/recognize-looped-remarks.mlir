@@ -57,6 +57,7 @@ func.func @block(%x: tensor<?x3xf32>, %z: tensor<?x3xf32>, %probe: tensor<3x3xf3
   %w = onnx.node "Div"(%top#0, %total) opset 20 : (tensor<?x2xf32>, tensor<?x1xf32>) -> tensor<?x2xf32>
   %g0 = onnx.node "MatMul"(%x, %up) name "up0" opset 20 : (tensor<?x3xf32>, tensor<3x5xf32>) -> tensor<?x5xf32>
   %h0 = onnx.node "Relu"(%g0) name "activate0" opset 20 : (tensor<?x5xf32>) -> tensor<?x5xf32>
+  // expected-warning @+1 {{experts 0, 1 and 2 have the same weights}}
   %d0 = onnx.node "MatMul"(%h0, %down) name "down0" opset 20 : (tensor<?x5xf32>, tensor<5x3xf32>) -> tensor<?x3xf32>
   %is0 = onnx.node "Equal"(%top#1, %e0) name "is0" opset 20 : (tensor<?x2xi64>, tensor<i64>) -> tensor<?x2xi1>
   %m0 = onnx.node "Cast"(%is0) {to = 1 : i64} opset 20 : (tensor<?x2xi1>) -> tensor<?x2xf32>

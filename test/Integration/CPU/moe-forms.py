@@ -88,3 +88,6 @@ check("halves", [dict(router="renormalized", form=form, k=2, bias=True) for form
 # Nothing is done with what is left of a layer but to warn.
 # CHECK: missing: 0 of 3 layers recognised, 18 outputs, 3 warnings
 check("missing", [dict(router="renormalized", form=form, k=2, missing=e) for e, form in ((0, "masked"), (3, "torchscript"), (4, "dynamo"))])
+# So many that all their numbers in order are no small constant.
+# CHECK: many experts: 3 of 3 layers recognised, 18 outputs
+check("many experts", [dict(router="renormalized", form=form, k=2) for form in ("gated", "dynamo", "grouped")], (3, 2, 270))

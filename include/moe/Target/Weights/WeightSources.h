@@ -42,6 +42,8 @@ public:
   /// The elements of a `moe.weight` or `moe.weight_stack`; fails after a
   /// diagnostic at that symbol.
   FailureOr<WeightBytes> resolve(Operation *symbol);
+  /// The same without a diagnostic.
+  std::optional<WeightBytes> find(Operation *symbol);
   Operation *lookup(Attribute ref) {
     return symbols.lookup(cast<FlatSymbolRefAttr>(ref).getValue());
   }
@@ -55,6 +57,9 @@ private:
     uint64_t size = 0;
     std::string error;
   };
+  /// `at` is the symbol that `error` is about.
+  FailureOr<WeightBytes> find(Operation *symbol, std::string &error,
+                              Operation *&at);
   const File &open(StringRef name);
   void map(StringRef name, File &file);
 
