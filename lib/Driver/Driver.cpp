@@ -215,6 +215,8 @@ LogicalResult Compilation::checkOptions() {
     options.messagesFile.clear();
     return fail("--messages expects another file than the model's");
   }
+  if (isText && !options.weights.empty())
+    return fail("--weights expects an ONNX model, got '" + options.input + "'");
   if (options.compileFrom == Phase::Emit)
     return fail("--compile-from expects a phase before 'emit'");
 
@@ -252,6 +254,8 @@ LogicalResult Compilation::importModel() {
   context.appendDialectRegistry(registry);
   ONNXImportOptions importOptions;
   importOptions.supportsOperator = isSupportedOperator;
+  importOptions.weights = options.weights;
+  importOptions.partialWeights = options.partialWeights;
   module = importONNX(options.input, context, importOptions);
   return success(static_cast<bool>(module));
 #else
@@ -298,6 +302,20 @@ static LogicalResult checkPhase(ModuleOp module, Phase from) {
   return success();
 }
 
+/// The folder of the model's files, or of the checkpoint's.
+static StringRef folderOf(ModuleOp module, bool checkpoint) {
+  auto folder = module->getAttrOfType<StringAttr>(
+      checkpoint ? kCheckpointDirAttr : kSourceDirAttr);
+  return folder ? folder.getValue() : StringRef();
+}
+
+/// The folder that `file` lies in when links are followed: download caches have
+/// folders of links into folders of blobs.
+static std::string linkedFolder(const Twine &file) {
+  SmallString<256> real;
+  return fs::real_path(file, real) ? "" : path::parent_path(real).str();
+}
+
 /// A result must not take the place of what it is made from.
 LogicalResult Compilation::checkOverwrites() {
   SmallVector<std::string> outputs;
@@ -310,9 +328,8 @@ LogicalResult Compilation::checkOverwrites() {
 
   llvm::StringSet<> sources;
   sources.insert(options.input);
-  auto folder = (*module)->getAttrOfType<StringAttr>(kSourceDirAttr);
   for (auto weight : module->getOps<WeightOp>()) {
-    SmallString<256> file(folder ? folder.getValue() : StringRef());
+    SmallString<256> file(folderOf(*module, weight.getCheckpoint()));
     path::append(file, weight.getFile());
     sources.insert(file);
   }
@@ -425,13 +442,14 @@ LogicalResult Compilation::packModel(ModelDescriptor &descriptor) {
     return success();
   progress.begin("weights");
   PackOptions pack;
-  auto folder = (*module)->getAttrOfType<StringAttr>(kSourceDirAttr);
-  pack.sourceDir = folder ? folder.getValue() : StringRef();
-  // A model that is a link (as download caches have them) finds its data
-  // beside the link or beside what it points to.
-  SmallString<256> real;
-  if (options.input != "-" && !fs::real_path(options.input, real))
-    pack.linkedDir = path::parent_path(real);
+  pack.source.path = folderOf(*module, /*checkpoint=*/false);
+  if (options.input != "-")
+    pack.source.linked = linkedFolder(options.input);
+  pack.checkpoint.path = folderOf(*module, /*checkpoint=*/true);
+#ifdef MOE_ENABLE_ONNX
+  if (!options.weights.empty())
+    pack.checkpoint.linked = linkedFolder(checkpointFile(options.weights));
+#endif
   pack.progress = [&](uint64_t done, uint64_t total) {
     progress.update(done, total);
   };

@@ -63,6 +63,16 @@ static cl::opt<std::string>
               cl::desc("Where the files with the weights lie (default: beside "
                        "the model)"));
 
+static cl::opt<std::string> weights(
+    "weights", cl::value_desc("folder or file"), cl::cat(category),
+    cl::desc("Take the initializers from a checkpoint: a safetensors file, an "
+             "index of several, or a folder with either. Names, types and "
+             "shapes must agree"));
+static cl::opt<bool>
+    partialWeights("partial-weights", cl::cat(category),
+                   cl::desc("Allow the checkpoint to lack initializers, and to "
+                            "hold tensors that are none"));
+
 static cl::opt<std::string>
     targetCPU("target-cpu", cl::value_desc("cpu"), cl::cat(category),
               cl::desc("CPU to compile for: native (default), x86-64-v3, "
@@ -128,6 +138,8 @@ int main(int argc, char **argv) {
     options.compileFrom = compileFrom;
   options.dumpPhases = dumpPhases;
   options.sourceDir = sourceDir;
+  options.weights = weights;
+  options.partialWeights = partialWeights;
   if (targetCPU.getNumOccurrences())
     options.compile.cpu.cpu = targetCPU;
   options.compile.cpu.features = targetFeatures;

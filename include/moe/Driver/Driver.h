@@ -50,6 +50,10 @@ struct DriverOptions {
   /// Where the weights' files lie, when not where the module says.
   std::string sourceDir;
 
+  /// A checkpoint whose tensors replace the model's: see ONNXImportOptions.
+  std::string weights;
+  bool partialWeights = false;
+
   CompileOptions compile;
   /// Whether `compile.cpu` was asked for. If not, a target that the module
   /// names comes first.

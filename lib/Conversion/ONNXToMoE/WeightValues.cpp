@@ -15,9 +15,9 @@
 using namespace mlir;
 using namespace mlir::moe;
 
-static StringRef sourceFolder(ModuleOp module) {
-  auto folder = module->getAttrOfType<StringAttr>(kSourceDirAttr);
-  return folder ? folder.getValue() : StringRef();
+static std::string folderOf(ModuleOp module, StringRef attribute) {
+  auto folder = module->getAttrOfType<StringAttr>(attribute);
+  return folder ? folder.str() : std::string();
 }
 
 /// The folder of the file that the model is a link to, as download caches have
@@ -37,7 +37,10 @@ static std::string linkedFolder(ModuleOp module) {
 
 WeightValues::WeightValues(ModuleOp module)
     : symbols(module),
-      sources(module, sourceFolder(module), linkedFolder(module)) {}
+      sources(module, {folderOf(module, kSourceDirAttr), linkedFolder(module)},
+              // Values that matter here are the graph's own, so that links of
+              // the checkpoint need not be followed.
+              {folderOf(module, kCheckpointDirAttr), ""}) {}
 
 std::optional<StridedBytes> WeightValues::bytes(Value value) {
   if (WeightOp weight = symbols.lookup(value)) {

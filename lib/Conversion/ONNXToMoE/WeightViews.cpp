@@ -195,11 +195,11 @@ static DenseElementsAttr constantOfView(const WeightView &view) {
 //===----------------------------------------------------------------------===//
 
 /// What tells two weights apart. Strides of unit dimensions do not count.
-static std::string contentKey(StringRef file, const WeightView &view) {
+static std::string contentKey(WeightOp weight, const WeightView &view) {
   std::string key;
   llvm::raw_string_ostream os(key);
-  os << file << '\0' << view.offset << ' ' << view.bitOffset << ' '
-     << view.getType();
+  os << weight.getCheckpoint() << weight.getFile() << '\0' << view.offset << ' '
+     << view.bitOffset << ' ' << view.getType();
   for (auto [size, stride] : llvm::zip_equal(view.shape, view.strides))
     os << ' ' << (size <= 1 ? 0 : stride);
   return key;
@@ -207,8 +207,7 @@ static std::string contentKey(StringRef file, const WeightView &view) {
 
 WeightSymbols::WeightSymbols(ModuleOp module) : symbols(module) {
   for (auto weight : module.getOps<WeightOp>())
-    byContent.try_emplace(contentKey(weight.getFile(), WeightView::of(weight)),
-                          weight);
+    byContent.try_emplace(contentKey(weight, WeightView::of(weight)), weight);
 }
 
 WeightOp WeightSymbols::lookup(Value value) const {
@@ -235,7 +234,7 @@ WeightOp WeightSymbols::getOrCreate(const WeightView &view) {
   WeightOp base = view.weight;
   if (storedBits(base.getWeightType().getElementType()) < 8)
     return {};
-  WeightOp &found = byContent[contentKey(base.getFile(), view)];
+  WeightOp &found = byContent[contentKey(base, view)];
   if (found)
     return found;
 
@@ -253,7 +252,8 @@ WeightOp WeightSymbols::getOrCreate(const WeightView &view) {
   stem = stem.take_front(stem.find("__view"));
   found = WeightOp::create(
       builder, base.getLoc(), builder.getStringAttr(stem + "__view"),
-      base.getFileAttr(), builder.getI64IntegerAttr(view.offset),
+      base.getFileAttr(), base.getCheckpointAttr(),
+      builder.getI64IntegerAttr(view.offset),
       builder.getI64IntegerAttr(empty ? 0 : llvm::divideCeil(bits, 8)),
       rowMajor ? DenseI64ArrayAttr()
                : builder.getDenseI64ArrayAttr(view.strides),

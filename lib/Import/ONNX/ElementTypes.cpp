@@ -38,34 +38,34 @@ struct Row {
 
 /// Indexed by TensorProto.DataType, which numbers from 1.
 constexpr Row kTable[] = {
-    {{"FLOAT", 32}, floating<Float32Type>},
-    {{"UINT8", 8}, unsignedInteger<8>},
-    {{"INT8", 8}, integer<8>},
-    {{"UINT16", 16}, unsignedInteger<16>},
-    {{"INT16", 16}, integer<16>},
-    {{"INT32", 32}, integer<32>},
-    {{"INT64", 64}, integer<64>},
+    {{"FLOAT", 32, "F32"}, floating<Float32Type>},
+    {{"UINT8", 8, "U8"}, unsignedInteger<8>},
+    {{"INT8", 8, "I8"}, integer<8>},
+    {{"UINT16", 16, "U16"}, unsignedInteger<16>},
+    {{"INT16", 16, "I16"}, integer<16>},
+    {{"INT32", 32, "I32"}, integer<32>},
+    {{"INT64", 64, "I64"}, integer<64>},
     {{"STRING", 0}, floating<onnx::StringType>},
-    {{"BOOL", 8}, integer<1>},
-    {{"FLOAT16", 16}, floating<Float16Type>},
-    {{"DOUBLE", 64}, floating<Float64Type>},
-    {{"UINT32", 32}, unsignedInteger<32>},
-    {{"UINT64", 64}, unsignedInteger<64>},
-    {{"COMPLEX64", 64}, complex<Float32Type>},
+    {{"BOOL", 8, "BOOL"}, integer<1>},
+    {{"FLOAT16", 16, "F16"}, floating<Float16Type>},
+    {{"DOUBLE", 64, "F64"}, floating<Float64Type>},
+    {{"UINT32", 32, "U32"}, unsignedInteger<32>},
+    {{"UINT64", 64, "U64"}, unsignedInteger<64>},
+    {{"COMPLEX64", 64, "C64"}, complex<Float32Type>},
     {{"COMPLEX128", 128}, complex<Float64Type>},
-    {{"BFLOAT16", 16}, floating<BFloat16Type>},
-    {{"FLOAT8E4M3FN", 8}, floating<Float8E4M3FNType>},
-    {{"FLOAT8E4M3FNUZ", 8}, floating<Float8E4M3FNUZType>},
-    {{"FLOAT8E5M2", 8}, floating<Float8E5M2Type>},
-    {{"FLOAT8E5M2FNUZ", 8}, floating<Float8E5M2FNUZType>},
+    {{"BFLOAT16", 16, "BF16"}, floating<BFloat16Type>},
+    {{"FLOAT8E4M3FN", 8, "F8_E4M3"}, floating<Float8E4M3FNType>},
+    {{"FLOAT8E4M3FNUZ", 8, "F8_E4M3FNUZ"}, floating<Float8E4M3FNUZType>},
+    {{"FLOAT8E5M2", 8, "F8_E5M2"}, floating<Float8E5M2Type>},
+    {{"FLOAT8E5M2FNUZ", 8, "F8_E5M2FNUZ"}, floating<Float8E5M2FNUZType>},
     {{"UINT4", 4}, unsignedInteger<4>},
     {{"INT4", 4}, integer<4>},
-    {{"FLOAT4E2M1", 4}, floating<Float4E2M1FNType>},
-    {{"FLOAT8E8M0", 8}, floating<Float8E8M0FNUType>},
+    {{"FLOAT4E2M1", 4, "F4"}, floating<Float4E2M1FNType>},
+    {{"FLOAT8E8M0", 8, "F8_E8M0"}, floating<Float8E8M0FNUType>},
     {{"UINT2", 2}, unsignedInteger<2>},
     {{"INT2", 2}, integer<2>},
-    {{"FLOAT6E2M3", 6}, floating<Float6E2M3FNType>},
-    {{"FLOAT6E3M2", 6}, floating<Float6E3M2FNType>},
+    {{"FLOAT6E2M3", 6, "F6_E2M3"}, floating<Float6E2M3FNType>},
+    {{"FLOAT6E3M2", 6, "F6_E3M2"}, floating<Float6E3M2FNType>},
 };
 
 const Row *find(int32_t dataType) {
@@ -84,6 +84,13 @@ const ElementType *mlir::moe::onnx_import::elementType(int32_t dataType) {
 Type mlir::moe::onnx_import::convertElementType(int32_t dataType,
                                                 MLIRContext *context) {
   return find(dataType)->convert(context);
+}
+
+int32_t mlir::moe::onnx_import::fromSafetensors(StringRef name) {
+  for (const Row &row : kTable)
+    if (!name.empty() && row.type.safetensors == name)
+      return static_cast<int32_t>(&row - kTable) + 1;
+  return 0;
 }
 
 std::optional<uint64_t> mlir::moe::onnx_import::packedBytes(uint64_t elements,

@@ -25,6 +25,8 @@ struct ElementType {
   llvm::StringLiteral name;
   /// Bits per element where elements lie packed in memory; 0 for strings.
   unsigned bits;
+  /// What safetensors calls it; "" for what that format lacks.
+  llvm::StringLiteral safetensors = "";
 };
 
 /// Null when `dataType` is none this compiler knows.
@@ -32,6 +34,9 @@ const ElementType *elementType(int32_t dataType);
 
 /// The MLIR type of a known element type.
 Type convertElementType(int32_t dataType, MLIRContext *context);
+
+/// The TensorProto.DataType of a type of safetensors; 0 for none.
+int32_t fromSafetensors(llvm::StringRef name);
 
 /// Bytes of `elements` packed elements, or nothing on overflow.
 std::optional<uint64_t> packedBytes(uint64_t elements, unsigned bits);

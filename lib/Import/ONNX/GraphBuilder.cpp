@@ -149,8 +149,12 @@ private:
   FailureOr<Value> lookup(StringRef name, Scope &scope);
   FailureOr<Value> buildTensor(const TensorProto &tensor, StringRef name,
                                OpBuilder &builder, Location loc);
-  FailureOr<FlatSymbolRefAttr> weightSymbol(const TensorProto &tensor,
+  std::string uniqueSymbol(StringRef name);
+  FailureOr<FlatSymbolRefAttr> weightSymbol(RankedTensorType type,
                                             StringRef name, TensorRange range);
+  FailureOr<FlatSymbolRefAttr> weightSymbol(const TensorProto &tensor,
+                                            StringRef name,
+                                            ArrayRef<TensorRange> parts);
   FailureOr<Attribute> convertAttribute(const AttributeProto &attribute,
                                         const NodeProto &node);
 
@@ -177,10 +181,12 @@ private:
   const SourceFiles &files;
   MLIRContext *context;
   Location fileLoc;
+  ModuleOp topModule;
   OpBuilder topBuilder; // at the module's end, where weights are declared
   llvm::StringMap<int64_t> opsets;
   /// Weights that lie in the same bytes are one symbol.
-  std::map<std::tuple<unsigned, uint64_t, uint64_t, const void *>,
+  std::map<std::tuple<const SourceFiles *, unsigned, uint64_t, uint64_t,
+                      const void *>,
            FlatSymbolRefAttr>
       weights;
   llvm::StringSet<> symbols;
@@ -192,6 +198,7 @@ OwningOpRef<ModuleOp> ModuleBuilder::build() {
   OwningOpRef<ModuleOp> module = ModuleOp::create(fileLoc);
   (*module)->setAttr(kSourceDirAttr,
                      StringAttr::get(context, files.directory()));
+  topModule = *module;
   topBuilder.setInsertionPointToEnd(module->getBody());
   symbols.insert("main");
   for (const auto &import : model.opset_import())
@@ -358,26 +365,36 @@ LogicalResult ModuleBuilder::buildSubgraph(const GraphProto &graph,
 // Tensors and attributes
 //===----------------------------------------------------------------------===//
 
-FailureOr<FlatSymbolRefAttr>
-ModuleBuilder::weightSymbol(const TensorProto &tensor, StringRef name,
-                            TensorRange range) {
-  RankedTensorType type = tensorType(tensor, context);
+std::string ModuleBuilder::uniqueSymbol(StringRef name) {
+  std::string unique = name.empty() ? "weight" : name.str();
+  for (unsigned i = 2; !symbols.insert(unique).second; ++i)
+    unique = (name + "_" + Twine(i)).str();
+  return unique;
+}
+
+FailureOr<FlatSymbolRefAttr> ModuleBuilder::weightSymbol(RankedTensorType type,
+                                                         StringRef name,
+                                                         TensorRange range) {
   if (isa<ComplexType>(type.getElementType())) {
     return error("tensor '" + name + "' has complex elements and " +
                  Twine(range.length) + " bytes, expects at most " +
                  Twine(kMaxDenseBytes));
   }
-  FlatSymbolRefAttr &symbol = weights[{range.file, range.offset, range.length,
-                                       type.getAsOpaquePointer()}];
+  FlatSymbolRefAttr &symbol =
+      weights[{range.source, range.file, range.offset, range.length,
+               type.getAsOpaquePointer()}];
   if (symbol)
     return symbol;
-  std::string unique = name.empty() ? "weight" : name.str();
-  for (unsigned i = 2; !symbols.insert(unique).second; ++i)
-    unique = (name + "_" + Twine(i)).str();
+  std::string unique = uniqueSymbol(name);
   symbol = FlatSymbolRefAttr::get(context, unique);
   WeightOp::Properties weight;
   weight.setSymName(topBuilder.getStringAttr(unique));
-  weight.setFile(topBuilder.getStringAttr(files.name(range.file)));
+  weight.setFile(topBuilder.getStringAttr(range.source->name(range.file)));
+  if (range.source != &files) {
+    weight.setCheckpoint(topBuilder.getUnitAttr());
+    topModule->setAttr(kCheckpointDirAttr,
+                       topBuilder.getStringAttr(range.source->directory()));
+  }
   weight.setOffset(topBuilder.getI64IntegerAttr(range.offset));
   weight.setLength(topBuilder.getI64IntegerAttr(range.length));
   weight.setType(TypeAttr::get(type));
@@ -385,14 +402,37 @@ ModuleBuilder::weightSymbol(const TensorProto &tensor, StringRef name,
   return symbol;
 }
 
+FailureOr<FlatSymbolRefAttr>
+ModuleBuilder::weightSymbol(const TensorProto &tensor, StringRef name,
+                            ArrayRef<TensorRange> parts) {
+  RankedTensorType type = tensorType(tensor, context);
+  if (parts.size() == 1)
+    return weightSymbol(type, name, parts.front());
+  RankedTensorType slice = RankedTensorType::get(type.getShape().drop_front(),
+                                                 type.getElementType());
+  SmallVector<Attribute> slices;
+  for (auto [i, part] : llvm::enumerate(parts)) {
+    FailureOr<FlatSymbolRefAttr> symbol =
+        weightSymbol(slice, (name + "." + Twine(i)).str(), part);
+    if (failed(symbol))
+      return failure();
+    slices.push_back(*symbol);
+  }
+  std::string unique = uniqueSymbol(name);
+  WeightStackOp::create(topBuilder, fileLoc, topBuilder.getStringAttr(unique),
+                        topBuilder.getArrayAttr(slices),
+                        /*section=*/IntegerAttr(), TypeAttr::get(type));
+  return FlatSymbolRefAttr::get(context, unique);
+}
+
 FailureOr<Value> ModuleBuilder::buildTensor(const TensorProto &tensor,
                                             StringRef name, OpBuilder &builder,
                                             Location loc) {
-  std::optional<TensorRange> range = tensors.find(tensor);
-  if (!range)
+  ArrayRef<TensorRange> parts = tensors.find(tensor);
+  if (parts.empty())
     return ConstantOp::create(builder, loc, tensorValue(tensor, context))
         .getResult();
-  FailureOr<FlatSymbolRefAttr> symbol = weightSymbol(tensor, name, *range);
+  FailureOr<FlatSymbolRefAttr> symbol = weightSymbol(tensor, name, parts);
   if (failed(symbol))
     return failure();
   return GetWeightOp::create(builder, loc, tensorType(tensor, context), *symbol)
@@ -475,11 +515,11 @@ ModuleBuilder::convertAttribute(const AttributeProto &attribute,
   case AttributeProto::TYPE_PROTO:
     return Attribute(TypeAttr::get(convertType(attribute.tp(), context)));
   case AttributeProto::TENSOR: {
-    std::optional<TensorRange> range = tensors.find(attribute.t());
-    if (!range)
+    ArrayRef<TensorRange> parts = tensors.find(attribute.t());
+    if (parts.empty())
       return Attribute(tensorValue(attribute.t(), context));
     FailureOr<FlatSymbolRefAttr> symbol = weightSymbol(
-        attribute.t(), node.name() + "." + attribute.name(), *range);
+        attribute.t(), node.name() + "." + attribute.name(), parts);
     if (failed(symbol))
       return failure();
     return Attribute(*symbol);

@@ -8,6 +8,7 @@
 
 #include "moe/Import/ONNX/Import.h"
 
+#include "Checkpoint.h"
 #include "Errors.h"
 #include "GraphBuilder.h"
 #include "ModelChecks.h"
@@ -48,6 +49,8 @@ public:
 
 private:
   LogicalResult load();
+  /// Takes the initializers from `options.weights`.
+  LogicalResult replaceWeights();
   LogicalResult check();
   /// Infers all types; expands operators by their definition.
   std::vector<std::string> inferAndExpand();
@@ -67,7 +70,7 @@ private:
   StringRef path;
   MLIRContext &context;
   const ONNXImportOptions &options;
-  SourceFiles files;
+  SourceFiles files, checkpointFiles;
   TensorTable tensors;
   ::onnx::ModelProto model;
 };
@@ -91,7 +94,21 @@ LogicalResult Importer::load() {
   nameNodes(model);
   if (failed(report(checkStructure(model))))
     return failure();
+  if (!options.weights.empty() && failed(replaceWeights()))
+    return failure();
   return report(tensors.resolve(model, scanned->payloads));
+}
+
+LogicalResult Importer::replaceWeights() {
+  Checkpoint checkpoint(checkpointFiles);
+  if (llvm::Error error = checkpoint.open(options.weights))
+    return emitError(FileLineColLoc::get(&context, options.weights, 0, 0))
+           << oneLine(llvm::toString(std::move(error)));
+  std::vector<std::string> problems =
+      bindInitializers(model, checkpoint, options.partialWeights, tensors);
+  for (const std::string &problem : problems)
+    (void)report(Twine(problem));
+  return success(problems.empty());
 }
 
 LogicalResult Importer::check() {

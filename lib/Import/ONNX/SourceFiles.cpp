@@ -59,7 +59,7 @@ SourceFiles::~SourceFiles() {
     ::munmap(const_cast<char *>(mapped), mappedSize);
 }
 
-Error SourceFiles::open(StringRef path) {
+Error SourceFiles::open(StringRef path, StringRef what) {
   SmallString<256> absolute(path);
   if (std::error_code error = sys::fs::make_absolute(absolute))
     return makeError("cannot be opened: " + error.message());
@@ -70,7 +70,7 @@ Error SourceFiles::open(StringRef path) {
     return file.takeError();
   mappedSize = file->status.st_size;
   if (mappedSize == 0)
-    return makeError("is empty, expects an ONNX model");
+    return makeError("is empty, expects " + what);
   void *address =
       ::mmap(nullptr, mappedSize, PROT_READ, MAP_PRIVATE, file->fd, 0);
   if (address == MAP_FAILED) {

@@ -31,8 +31,10 @@ public:
   SourceFiles(const SourceFiles &) = delete;
   ~SourceFiles();
 
-  /// Maps the model file. Its pages are read when they are touched.
-  llvm::Error open(llvm::StringRef path);
+  /// Maps the model file. Its pages are read when they are touched. `what`
+  /// says what it should be.
+  llvm::Error open(llvm::StringRef path,
+                   llvm::StringRef what = "an ONNX model");
 
   /// The mapped bytes of the model file.
   llvm::StringRef model() const { return {mapped, mappedSize}; }

@@ -56,7 +56,7 @@ llvm::Error TensorTable::resolve(::onnx::ModelProto &model,
                                  ArrayRef<FileRange> payloads) {
   std::string message;
   walkTensors(model, [&](TensorProto &tensor, const NodeProto *node) {
-    llvm::Error error = resolve(tensor, payloads);
+    llvm::Error error = resolve(tensor, /*isInitializer=*/!node, payloads);
     if (!error)
       return true;
     message = describe(tensor, node) + " " + llvm::toString(std::move(error));
@@ -119,7 +119,7 @@ static std::pair<uint64_t, uint64_t> typedEntries(const TensorProto &tensor,
   }
 }
 
-llvm::Error TensorTable::resolve(TensorProto &tensor,
+llvm::Error TensorTable::resolve(TensorProto &tensor, bool isInitializer,
                                  ArrayRef<FileRange> payloads) {
   const ElementType *type = elementType(tensor.data_type());
   if (!type)
@@ -134,6 +134,15 @@ llvm::Error TensorTable::resolve(TensorProto &tensor,
   if (!bytes)
     return makeError("has dimensions whose size exceeds 2^63 bits");
 
+  if (auto found = bound.find(tensor.name());
+      isInitializer && found != bound.end()) {
+    TensorProto empty;
+    empty.set_name(tensor.name());
+    empty.set_data_type(tensor.data_type());
+    *empty.mutable_dims() = tensor.dims();
+    tensor = std::move(empty);
+    return place(tensor, found->second);
+  }
   bool external = tensor.data_location() == TensorProto::EXTERNAL;
   if (!external) {
     if (tensor.has_raw_data() && type->bits != 0) {
@@ -160,7 +169,7 @@ llvm::Error TensorTable::resolve(TensorProto &tensor,
     if (payload.length != *bytes)
       return makeError("has a payload of " + llvm::Twine(payload.length) +
                        " bytes, expects " + llvm::Twine(*bytes));
-    range = {SourceFiles::kModel, payload.offset, payload.length};
+    range = {&files, SourceFiles::kModel, payload.offset, payload.length};
   } else {
     llvm::Expected<TensorRange> located = locateExternal(tensor, *bytes);
     if (!located)
@@ -168,26 +177,39 @@ llvm::Error TensorTable::resolve(TensorProto &tensor,
     range = *located;
   }
 
+  return place(tensor, range);
+}
+
+/// Loads a small tensor from `parts`, whose sizes are right, and marks a large
+/// one.
+llvm::Error TensorTable::place(TensorProto &tensor,
+                               ArrayRef<TensorRange> parts) {
   tensor.clear_external_data();
-  if (range.length <= kMaxDenseBytes) {
-    // Some exporters put even scalars there, and shapes depend on them.
-    std::string &raw = *tensor.mutable_raw_data();
-    raw.resize(range.length);
-    tensor.clear_data_location();
-    if (range.length == 0) {
-      tensor.clear_raw_data();
-      return llvm::Error::success();
-    }
-    if (llvm::Error error =
-            files.read(range.file, range.offset, {raw.data(), raw.size()}))
-      return makeError("external data '" + files.name(range.file) + "' " +
-                       llvm::toString(std::move(error)));
+  uint64_t length = 0;
+  for (const TensorRange &part : parts)
+    length += part.length;
+  if (length > kMaxDenseBytes) {
+    tensor.set_data_location(TensorProto::EXTERNAL);
+    ::onnx::StringStringEntryProto *mark = tensor.add_external_data();
+    mark->set_key("location");
+    mark->set_value(std::to_string(ranges.size()));
+    ranges.emplace_back(parts.begin(), parts.end());
     return llvm::Error::success();
   }
-  ::onnx::StringStringEntryProto *mark = tensor.add_external_data();
-  mark->set_key("location");
-  mark->set_value(std::to_string(ranges.size()));
-  ranges.push_back(range);
+  // Some exporters put even scalars there, and shapes depend on them.
+  tensor.clear_data_location();
+  std::string &raw = *tensor.mutable_raw_data();
+  raw.resize(length);
+  uint64_t at = 0;
+  for (const TensorRange &part : parts) {
+    if (llvm::Error error = part.source->read(part.file, part.offset,
+                                              {raw.data() + at, part.length}))
+      return makeError("external data '" + part.source->name(part.file) + "' " +
+                       llvm::toString(std::move(error)));
+    at += part.length;
+  }
+  if (length == 0)
+    tensor.clear_raw_data();
   return llvm::Error::success();
 }
 
@@ -231,12 +253,12 @@ TensorTable::locateExternal(const TensorProto &tensor, uint64_t bytes) {
     return makeError("has " + llvm::Twine(size) + " bytes at offset " +
                      llvm::Twine(begin) + " of " + where + "which has " +
                      llvm::Twine(available) + " bytes");
-  return TensorRange{*file, begin, size};
+  return TensorRange{&files, *file, begin, size};
 }
 
-std::optional<TensorRange> TensorTable::find(const TensorProto &tensor) const {
+ArrayRef<TensorRange> TensorTable::find(const TensorProto &tensor) const {
   if (tensor.data_location() != TensorProto::EXTERNAL)
-    return std::nullopt;
+    return {};
   return ranges[std::stoul(tensor.external_data(0).value())];
 }
 

@@ -12,7 +12,7 @@
 #include "SourceFiles.h"
 #include "WireScan.h"
 
-#include <optional>
+#include "llvm/ADT/SmallVector.h"
 
 namespace onnx {
 class ModelProto;
@@ -28,8 +28,9 @@ class RankedTensorType;
 
 namespace mlir::moe::onnx_import {
 
-/// The bytes of a tensor that is not loaded.
+/// Bytes of a tensor that is not loaded.
 struct TensorRange {
+  const SourceFiles *source;
   unsigned file;
   uint64_t offset;
   uint64_t length;
@@ -46,23 +47,34 @@ class TensorTable {
 public:
   explicit TensorTable(SourceFiles &files) : files(files) {}
 
+  /// Says that the initializers called `name` lie in `parts`, one behind the
+  /// other, whatever the model holds for them. If there are several, each is a
+  /// slice along dimension 0. To be called before `resolve`.
+  void bind(llvm::StringRef name, llvm::ArrayRef<TensorRange> parts) {
+    bound[name].assign(parts.begin(), parts.end());
+  }
+
   /// Validates every tensor of `model` (element type, dimensions, location and
   /// size of its payload) and marks the large ones so that `find` knows them
   /// even after copies. Small external ones are loaded.
   llvm::Error resolve(::onnx::ModelProto &model,
                       llvm::ArrayRef<FileRange> payloads);
 
-  /// Where a resolved tensor lies; nothing when it is loaded.
-  std::optional<TensorRange> find(const ::onnx::TensorProto &tensor) const;
+  /// Where a resolved tensor lies; nothing when it is loaded. Several ranges
+  /// are its slices along dimension 0.
+  llvm::ArrayRef<TensorRange> find(const ::onnx::TensorProto &tensor) const;
 
 private:
-  llvm::Error resolve(::onnx::TensorProto &tensor,
+  llvm::Error resolve(::onnx::TensorProto &tensor, bool isInitializer,
                       llvm::ArrayRef<FileRange> payloads);
+  llvm::Error place(::onnx::TensorProto &tensor,
+                    llvm::ArrayRef<TensorRange> parts);
   llvm::Expected<TensorRange> locateExternal(const ::onnx::TensorProto &tensor,
                                              uint64_t bytes);
 
   SourceFiles &files;
-  std::vector<TensorRange> ranges;
+  llvm::StringMap<llvm::SmallVector<TensorRange, 1>> bound;
+  std::vector<llvm::SmallVector<TensorRange, 1>> ranges;
 };
 
 /// The type of a resolved tensor.

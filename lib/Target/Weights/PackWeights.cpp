@@ -423,7 +423,7 @@ static LogicalResult collectSections(ModuleOp module, WeightSources &sources,
 LogicalResult moe::packWeights(ModuleOp module, StringRef path,
                                const PackOptions &options,
                                WeightFileIdentity &identity) {
-  WeightSources sources(module, options.sourceDir, options.linkedDir);
+  WeightSources sources(module, options.source, options.checkpoint);
   std::vector<Section> sections;
   if (failed(collectSections(module, sources, sections)))
     return failure();

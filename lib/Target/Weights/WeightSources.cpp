@@ -8,7 +8,6 @@
 
 #include "moe/Target/Weights/WeightSources.h"
 
-#include "moe/Dialect/MoE/IR/MoE.h"
 #include "llvm/ADT/SmallString.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
@@ -27,13 +26,14 @@ static bool liesIn(StringRef inner, StringRef folder) {
   return inner.consume_front(folder) && inner.starts_with("/");
 }
 
-void WeightSources::map(StringRef name, File &file) {
+void WeightSources::map(const WeightFolder &folder, StringRef name,
+                        File &file) {
   // A model must not make the compiler read (and write into its weight file)
   // whatever else lies on the machine.
   bool leaves = path::is_absolute(name) || name.empty() || name.contains('\0');
   for (StringRef part : llvm::make_range(path::begin(name), path::end(name)))
     leaves |= part == "..";
-  SmallString<256> full(directory), real, folder;
+  SmallString<256> full(folder.path), real, base;
   if (full.empty())
     full = ".";
   path::append(full, name);
@@ -45,9 +45,9 @@ void WeightSources::map(StringRef name, File &file) {
     file.error = "cannot be opened: " + ec.message();
     return;
   }
-  if (fs::real_path(directory.empty() ? "." : directory, folder) ||
-      (!liesIn(real, folder) &&
-       (linkedDirectory.empty() || !liesIn(real, linkedDirectory)))) {
+  if (fs::real_path(folder.path.empty() ? "." : folder.path, base) ||
+      (!liesIn(real, base) &&
+       (folder.linked.empty() || !liesIn(real, folder.linked)))) {
     file.error = "lies outside of the model's folder";
     return;
   }
@@ -69,10 +69,11 @@ void WeightSources::map(StringRef name, File &file) {
   (void)fs::closeFile(*handle);
 }
 
-const WeightSources::File &WeightSources::open(StringRef name) {
-  auto [it, isNew] = files.try_emplace(name);
+const WeightSources::File &WeightSources::open(WeightOp weight) {
+  unsigned folder = weight.getCheckpoint();
+  auto [it, isNew] = files[folder].try_emplace(weight.getFile());
   if (isNew)
-    map(name, it->second);
+    map(folders[folder], weight.getFile(), it->second);
   return it->second;
 }
 
@@ -114,7 +115,10 @@ FailureOr<WeightBytes> WeightSources::find(Operation *symbol,
     return reject("expects a weight or a stack of weights as source, got '" +
                   symbol->getName().getStringRef() + "'");
   std::string subject = ("weight '" + weight.getSymName() + "': ").str();
-  const File &file = open(weight.getFile());
+  if (weight.getCheckpoint() && folders[1].path.empty())
+    return reject(subject + "lies in a checkpoint, expects the module to have " +
+                  kCheckpointDirAttr);
+  const File &file = open(weight);
   if (!file.error.empty())
     return reject(subject + "file '" + weight.getFile() + "' " + file.error);
   uint64_t offset = weight.getOffset(), length = weight.getLength();

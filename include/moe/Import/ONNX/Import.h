@@ -19,6 +19,7 @@
 #include "mlir/IR/OwningOpRef.h"
 #include "llvm/ADT/StringRef.h"
 #include <functional>
+#include <string>
 
 namespace mlir {
 class DialectRegistry;
@@ -39,6 +40,13 @@ struct ONNXImportOptions {
   std::function<bool(llvm::StringRef domain, llvm::StringRef opType,
                      int64_t version)>
       supportsOperator;
+  /// A safetensors file, an index of several, or a folder with either: its
+  /// tensors take the place of the initializers that have their names. Types
+  /// and shapes must agree, and each of the two must have all that the other
+  /// has, initializers only if they are large and not of int64 or bool.
+  std::string weights;
+  /// Allows the checkpoint and the model to lack what the other has.
+  bool partialWeights = false;
 };
 
 /// The dialects that an imported module uses.
@@ -48,6 +56,10 @@ void registerONNXImportDialects(DialectRegistry &registry);
 /// per problem, located at the model file; its text names the node.
 OwningOpRef<ModuleOp> importONNX(StringRef path, MLIRContext &context,
                                  const ONNXImportOptions &options = {});
+
+/// The file that `path`, as in ONNXImportOptions::weights, stands for; itself
+/// if it is no folder with such a file.
+std::string checkpointFile(StringRef path);
 
 } // namespace mlir::moe
 

@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 
 namespace mlir {
 class ModuleOp;
@@ -22,11 +23,17 @@ namespace moe {
 class QuantizedWeightOp;
 struct WeightFileIdentity;
 
+/// Where files of weights lie.
+struct WeightFolder {
+  /// What their names are relative to.
+  std::string path;
+  /// A second folder that links in `path` may lead to, if not empty.
+  std::string linked;
+};
+
 struct PackOptions {
-  /// Folder that the weights' file names are relative to.
-  StringRef sourceDir;
-  /// A second folder that links in `sourceDir` may lead to, if not empty.
-  StringRef linkedDir;
+  /// Of the model, and of the checkpoint that has replaced its weights.
+  WeightFolder source, checkpoint;
   /// 0: as many as the machine has, up to a few (packing is bound by memory).
   unsigned threads = 0;
   /// Called now and then, from any thread but one at a time.
@@ -39,7 +46,7 @@ struct PackOptions {
 /// Writes every weight symbol of `module` that has a `section` to a new weight
 /// file at `path`. Sources are mapped and streamed: memory stays at a few MB
 /// per thread. Fails after a diagnostic, and leaves no file, when a source is
-/// missing, lies outside of `sourceDir`, is too short, or when the sections
+/// missing, lies outside of its folder, is too short, or when the sections
 /// are not those that `moe-assign-weight-sections` gives.
 LogicalResult packWeights(ModuleOp module, StringRef path,
                           const PackOptions &options,

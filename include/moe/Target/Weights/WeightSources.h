@@ -17,6 +17,8 @@
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/SymbolTable.h"
+#include "moe/Dialect/MoE/IR/MoE.h"
+#include "moe/Target/Weights/PackWeights.h"
 #include "moe/Target/Weights/PanelPacking.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/FileSystem.h"
@@ -34,10 +36,8 @@ struct WeightBytes {
 
 class WeightSources {
 public:
-  /// Files lie in `directory`; links there may lead to `linkedDirectory`.
-  WeightSources(ModuleOp module, StringRef directory, StringRef linkedDirectory)
-      : symbols(module), directory(directory.str()),
-        linkedDirectory(linkedDirectory.str()) {}
+  WeightSources(ModuleOp module, WeightFolder source, WeightFolder checkpoint)
+      : symbols(module), folders{std::move(source), std::move(checkpoint)} {}
 
   /// The elements of a `moe.weight` or `moe.weight_stack`; fails after a
   /// diagnostic at that symbol.
@@ -60,12 +60,13 @@ private:
   /// `at` is the symbol that `error` is about.
   FailureOr<WeightBytes> find(Operation *symbol, std::string &error,
                               Operation *&at);
-  const File &open(StringRef name);
-  void map(StringRef name, File &file);
+  const File &open(WeightOp weight);
+  static void map(const WeightFolder &folder, StringRef name, File &file);
 
   SymbolTable symbols;
-  std::string directory, linkedDirectory;
-  llvm::StringMap<File> files;
+  /// The second one is the checkpoint's.
+  WeightFolder folders[2];
+  llvm::StringMap<File> files[2];
 };
 
 } // namespace mlir::moe

@@ -60,6 +60,8 @@ inline constexpr StringLiteral kUnsignedAttr = "moe.unsigned";
 inline constexpr StringLiteral kQuantizedAttr = "moe.quantized";
 /// Module attribute: the folder that `file` of `moe.weight` is relative to.
 inline constexpr StringLiteral kSourceDirAttr = "moe.source_dir";
+/// Module attribute: the folder of the weights that a checkpoint has replaced.
+inline constexpr StringLiteral kCheckpointDirAttr = "moe.checkpoint_dir";
 
 /// Module attribute, written by `moe-record-signature`: what the compiled model
 /// says about its inputs, outputs and caches.

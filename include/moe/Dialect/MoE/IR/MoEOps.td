@@ -24,8 +24,8 @@ def MoE_WeightOp : MoE_Op<"weight", [
   let summary = "a weight tensor that lies in a file";
   let description = [{
     Declares `sym_name` as a constant tensor whose elements lie, little endian,
-    in `file` (relative to the module's `moe.source_dir`), in the `length` bytes
-    that start at byte `offset`.
+    in `file` (relative to the module's `moe.source_dir`, or with `checkpoint` to
+    its `moe.checkpoint_dir`), in the `length` bytes that start at byte `offset`.
 
     Without `strides` the tensor is contiguous and row major. With `strides`
     (in elements, one per dimension) element `[i, j, ...]` lies at byte
@@ -58,6 +58,7 @@ def MoE_WeightOp : MoE_Op<"weight", [
   let arguments = (ins
     SymbolNameAttr:$sym_name,
     StrAttr:$file,
+    UnitAttr:$checkpoint,
     I64Attr:$offset,
     I64Attr:$length,
     OptionalAttr<DenseI64ArrayAttr>:$strides,
