@@ -15,8 +15,11 @@
 using namespace mlir;
 
 void moe::buildRaisePipeline(OpPassManager &pm) {
-  // First of all: sparse layers are found by the ONNX nodes that exporters take
-  // them apart into, which no longer exist once each node has its own meaning.
+  // Branches that are not taken hide nothing from then on.
+  pm.addPass(createONNXInlineBranches());
+  // Before any node is converted: sparse layers are found by the ONNX nodes
+  // that exporters take them apart into, which no longer exist once each node
+  // has its own meaning.
   pm.addPass(createONNXRecognizeMoE());
   pm.addPass(createConvertONNXToMoE());
   // Each node was converted on its own: sizes that several need, and the casts

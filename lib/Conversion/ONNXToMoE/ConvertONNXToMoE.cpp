@@ -16,11 +16,13 @@
 
 #include "Registry.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/IRMapping.h"
 #include "llvm/Support/DebugLog.h"
 
 #define DEBUG_TYPE "convert-onnx-to-moe"
@@ -142,8 +144,9 @@ static Dims foreignDims(OpResult result, Lowering &l) {
   return dims;
 }
 
-/// Leaves `op` where it is, over converted operands.
-static LogicalResult keepOperation(Operation *op, Lowering &l) {
+/// Converts the operands of `op`, whose results take the places of `results`.
+static LogicalResult keepOperation(Operation *op, ValueRange results,
+                                   Lowering &l) {
   SmallVector<Dims> allDims;
   // The sizes are read off the ONNX operands, before these are replaced.
   for (OpResult result : op->getResults())
@@ -175,17 +178,18 @@ static LogicalResult keepOperation(Operation *op, Lowering &l) {
   });
   if (walk.wasInterrupted())
     return failure();
-  for (auto [result, dims] : llvm::zip_equal(op->getResults(), allDims)) {
+  for (auto [place, result, dims] :
+       llvm::zip_equal(results, op->getResults(), allDims)) {
     auto type = dyn_cast<RankedTensorType>(result.getType());
     if (!type)
       continue;
     if (op->hasTrait<OpTrait::ConstantLike>() || dims.empty()) {
-      l.map(result, l.foreign(result));
+      l.map(place, l.foreign(result));
       continue;
     }
     // The type may say less than the operands' sizes do.
     l.b.setInsertionPointAfter(op);
-    l.map(result, l.tensor(l.cast(result, dims), type.getElementType(), dims));
+    l.map(place, l.tensor(l.cast(result, dims), type.getElementType(), dims));
   }
   return success();
 }
@@ -198,7 +202,13 @@ static LogicalResult convertNode(onnx::NodeOp node, Lowering &l) {
   LDBG() << node.describe();
   l.node = node;
   std::string why;
-  if (failed(Registry::get().lookup(node, why)->convert(l)))
+  const Converter *converter = Registry::get().lookup(node, why);
+  for (auto [i, input] : llvm::enumerate(node.getInputs()))
+    if (node.input(i) && !l.lookup(input))
+      return l.error() << "expects input " << i
+                       << " to be a tensor of integers or floats, got "
+                       << input.getType();
+  if (failed(converter->convert(l)))
     return failure();
   for (auto [i, output] : llvm::enumerate(node.getOutputs()))
     if (node.output(i) && !l.lookup(output) && !output.use_empty())
@@ -226,6 +236,40 @@ static LogicalResult convertReturn(func::ReturnOp op, func::FuncOp func,
   return success();
 }
 
+/// Converts `op` if it is of the onnx dialect.
+static LogicalResult convertONNX(Operation *op, Lowering &l) {
+  if (auto node = dyn_cast<onnx::NodeOp>(op))
+    return convertNode(node, l);
+  // An error only where something uses elements of another kind.
+  if (auto constant = dyn_cast<onnx::ConstantOp>(op))
+    if (auto dense = dyn_cast<DenseElementsAttr>(constant.getValue());
+        dense && isa<IntegerType, FloatType>(dense.getElementType()))
+      l.map(constant, l.tensor(dense));
+  return success();
+}
+
+LogicalResult raise::convertGraph(Region &graph, Lowering &l) {
+  IRMapping indices;
+  for (Operation &op : graph.front().without_terminator()) {
+    l.b.setLoc(op.getLoc());
+    if (isa<onnx::ONNXDialect>(op.getDialect())) {
+      if (failed(convertONNX(&op, l)))
+        return failure();
+      continue;
+    }
+    // Only tensors are mapped by the lowering.
+    Operation *copy = l.b.clone(op, indices);
+    for (auto [from, to] : llvm::zip_equal(op.getResults(), copy->getResults()))
+      if (isa<RankedTensorType>(from.getType()))
+        indices.erase(from);
+    OpBuilder::InsertionGuard guard(l.b);
+    l.b.setInsertionPoint(copy);
+    if (failed(keepOperation(copy, op.getResults(), l)))
+      return failure();
+  }
+  return success();
+}
+
 static LogicalResult convertFunction(func::FuncOp func,
                                      WeightSymbols &weights) {
   if (func.isExternal())
@@ -242,27 +286,18 @@ static LogicalResult convertFunction(func::FuncOp func,
   for (Operation *op : original) {
     l.b.setInsertionPoint(op);
     l.b.setLoc(op->getLoc());
-    LogicalResult done = success();
-    if (auto node = dyn_cast<onnx::NodeOp>(op)) {
-      done = convertNode(node, l);
-    } else if (auto constant = dyn_cast<onnx::ConstantOp>(op)) {
-      auto dense = dyn_cast<DenseElementsAttr>(constant.getValue());
-      if (!dense || !isa<IntegerType, FloatType>(dense.getElementType()))
-        continue; // an error only where something uses it
-      l.map(constant, l.tensor(dense));
-    } else if (auto ret = dyn_cast<func::ReturnOp>(op)) {
+    if (auto ret = dyn_cast<func::ReturnOp>(op)) {
       if (failed(convertReturn(ret, func, l)))
         return failure();
-      continue;
-    } else if (!isa<onnx::NoneOp>(op)) {
-      if (failed(keepOperation(op, l)))
+    } else if (isa<onnx::ONNXDialect>(op->getDialect())) {
+      if (failed(convertONNX(op, l)))
         return failure();
-      continue;
-    }
-    if (failed(done))
+      erase.push_back(op);
+    } else if (failed(keepOperation(op, op->getResults(), l))) {
       return failure();
-    erase.push_back(op);
+    }
   }
+  l.eraseDiscarded();
   for (Operation *op : llvm::reverse(erase))
     op->erase();
   return success();

@@ -203,9 +203,23 @@ Value Lowering::materializeElements(Tensor t) {
 }
 
 Value Lowering::value(Tensor t) {
-  if (!t->value)
+  if (!t->value) {
     t->value = t->constant ? constant(t->constant) : materializeElements(t);
+    remembered.push_back({t, /*elements=*/false});
+  }
   return t->value;
+}
+
+Lowering::Scope::~Scope() {
+  while (l.remembered.size() > mark) {
+    auto [tensor, elements] = l.remembered.pop_back_val();
+    if (elements)
+      tensor->elements.reset();
+    else
+      tensor->value = {};
+  }
+  l.node = node;
+  l.b.setLoc(loc);
 }
 
 FailureOr<Dims> Lowering::elements(Tensor t, StringRef what) {
@@ -217,6 +231,7 @@ FailureOr<Dims> Lowering::elements(Tensor t, StringRef what) {
                    << " to be a list of integers of known length (at most "
                    << kMaxListed << ")";
   t->elements.emplace();
+  remembered.push_back({t, /*elements=*/true});
   for (int64_t i = 0; i < *count; ++i) {
     SmallVector<Value> at;
     if (t->rank() == 1)

@@ -62,6 +62,7 @@ class Lowering {
 public:
   Lowering(MLIRContext *context, WeightSymbols &weights)
       : b(UnknownLoc::get(context), context), weights(weights) {}
+  ~Lowering() { eraseDiscarded(); }
 
   ImplicitLocOpBuilder b;
   Sizes sizes;
@@ -113,6 +114,37 @@ public:
   SmallVector<OpFoldResult> mixed(const Dims &dims);
   Value index(const Expr &e) { return sizes.index(b, e); }
   Value constant(TypedAttr attr);
+
+  /// What is made while a scope is open, and stays known of a tensor or size
+  /// from before, is forgotten when it ends: for the regions of control flow.
+  class Scope {
+  public:
+    explicit Scope(Lowering &l)
+        : l(l), sizesScope(l.sizes), mark(l.remembered.size()), node(l.node),
+          loc(l.b.getLoc()), guard(l.b) {}
+    ~Scope();
+
+  private:
+    Lowering &l;
+    Sizes::Scope sizesScope;
+    size_t mark;
+    onnx::NodeOp node;
+    Location loc;
+    OpBuilder::InsertionGuard guard;
+  };
+  /// Takes `op`, which nothing uses, out of the code. It is erased at the end:
+  /// sizes may still name its values, whose place no new one may take.
+  void discard(Operation *op) {
+    op->remove();
+    discarded.push_back(op);
+  }
+  void eraseDiscarded() {
+    while (!discarded.empty())
+      discarded.pop_back_val()->erase();
+  }
+  /// For loops whose body was converted before: the sizes of loop-carried
+  /// values that are known to change.
+  DenseMap<Operation *, SmallVector<SmallVector<bool>>> varyingSizes;
 
   //===--- Code ---===//
 
@@ -211,8 +243,15 @@ private:
   Value materializeElements(Tensor t);
 
   std::deque<TensorInfo> storage;
+  SmallVector<Operation *> discarded;
+  /// Tensors of which `value` or `elements` was made when it was needed.
+  SmallVector<std::pair<Tensor, bool>> remembered;
   DenseMap<Value, Tensor> values;
 };
+
+/// Converts the operations of a subgraph, whose arguments have been mapped, at
+/// the insertion point. The subgraph stays as it is: it may be converted again.
+LogicalResult convertGraph(Region &graph, Lowering &l);
 
 /// The product of the dimensions.
 Expr product(ArrayRef<Expr> dims);

@@ -17,6 +17,7 @@ using namespace mlir::moe::raise;
 
 Registry::Registry() {
   addConstants(*this);
+  addControlFlow(*this);
   addUnary(*this);
   addBinary(*this);
   addShapes(*this);

@@ -46,6 +46,7 @@ private:
 
 // One per family; each lies in the file of that name.
 void addConstants(Registry &);
+void addControlFlow(Registry &);
 void addUnary(Registry &);
 void addBinary(Registry &);
 void addShapes(Registry &);

@@ -273,6 +273,18 @@ bool Sizes::isData(const Expr &e) const {
   });
 }
 
+bool Sizes::isDefinedOutside(const Expr &e, Region &region) const {
+  return llvm::all_of(e.terms, [&](const auto &term) {
+    return llvm::all_of(term.first, [&](Atom a) {
+      Value source = atoms[a].source;
+      return !(source && region.isAncestor(source.getParentRegion())) &&
+             llvm::all_of(atoms[a].operands, [&](const Expr &operand) {
+               return isDefinedOutside(operand, region);
+             });
+    });
+  });
+}
+
 bool Sizes::isLessOrEqual(const Expr &a, const Expr &b) const {
   if (a.constant() && b.constant())
     return *a.constant() <= *b.constant();

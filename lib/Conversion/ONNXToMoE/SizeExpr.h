@@ -129,6 +129,8 @@ public:
   bool isLessOrEqual(const Expr &a, const Expr &b) const;
   /// Whether elements of a tensor have a part in it, not only shapes.
   bool isData(const Expr &e) const;
+  /// Whether everything it is computed from is defined outside of `region`.
+  bool isDefinedOutside(const Expr &e, Region &region) const;
 
   /// The value as `index`.
   Value index(ImplicitLocOpBuilder &b, const Expr &e);

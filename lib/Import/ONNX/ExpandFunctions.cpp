@@ -14,6 +14,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "OnnxLibrary.h"
+#include "ProtoWalk.h"
 
 #include "onnx/defs/schema.h"
 #include "onnx/shape_inference/attribute_binder.h"
@@ -44,50 +45,47 @@ class Expander {
 public:
   Expander(ModelProto &model, const SupportsOperator &supports);
 
-  /// Expands what needs it in the main graph, one level.
-  bool run();
+  /// Expands what needs it, one level.
+  bool run() { return expand(*model.mutable_graph()); }
 
 private:
+  using Types = std::unordered_map<std::string, const TypeProto *>;
+
+  bool expand(GraphProto &graph);
+  void setType(const std::string &name, const TypeProto *type, Types &hidden);
   const OpSchema *schemaOf(const NodeProto &node) const;
   bool isUsable(const NodeProto &node, int since) const;
   bool definition(const NodeProto &node, FunctionProto &body) const;
-  void inlineBody(const NodeProto &call, FunctionProto &body);
+  void inlineBody(const NodeProto &call, FunctionProto &body,
+                  google::protobuf::RepeatedPtrField<NodeProto> &nodes);
   std::string fresh(const std::string &wanted);
 
-  GraphProto &graph;
+  ModelProto &model;
   const SupportsOperator &supports;
   std::unordered_map<std::string, int> versions;
-  std::unordered_map<std::string, const TypeProto *> types;
+  /// Of the values that are visible in the current graph.
+  Types types;
   std::deque<TypeProto> initializerTypes;
   std::unordered_set<std::string> taken;
-  google::protobuf::RepeatedPtrField<NodeProto> nodes;
 };
 
 } // namespace
 
 Expander::Expander(ModelProto &model, const SupportsOperator &supports)
-    : graph(*model.mutable_graph()), supports(supports) {
+    : model(model), supports(supports) {
   for (const OperatorSetIdProto &import : model.opset_import())
     versions[import.domain()] = static_cast<int>(import.version());
-  for (auto *values : {&graph.input(), &graph.value_info(), &graph.output()})
-    for (const ValueInfoProto &value : *values) {
-      taken.insert(value.name());
-      if (value.has_type())
-        types[value.name()] = &value.type();
+  walkGraphs(*model.mutable_graph(), [&](GraphProto &graph) {
+    for (auto *values : {&graph.input(), &graph.value_info(), &graph.output()})
+      for (const ValueInfoProto &value : *values)
+        taken.insert(value.name());
+    for (const TensorProto &tensor : graph.initializer())
+      taken.insert(tensor.name());
+    for (const NodeProto &node : graph.node()) {
+      taken.insert(node.name());
+      taken.insert(node.output().begin(), node.output().end());
     }
-  for (const TensorProto &tensor : graph.initializer()) {
-    taken.insert(tensor.name());
-    TypeProto &type = initializerTypes.emplace_back();
-    type.mutable_tensor_type()->set_elem_type(tensor.data_type());
-    for (int64_t dim : tensor.dims())
-      type.mutable_tensor_type()->mutable_shape()->add_dim()->set_dim_value(
-          dim);
-    types[tensor.name()] = &type;
-  }
-  for (const NodeProto &node : graph.node()) {
-    taken.insert(node.name());
-    taken.insert(node.output().begin(), node.output().end());
-  }
+  });
 }
 
 const OpSchema *Expander::schemaOf(const NodeProto &node) const {
@@ -166,7 +164,7 @@ bool Expander::definition(const NodeProto &node, FunctionProto &body) const {
     std::vector<TypeProto> inputs;
     for (const std::string &input : node.input()) {
       auto found = types.find(input);
-      if (found == types.end() && !input.empty())
+      if ((found == types.end() || !found->second) && !input.empty())
         return false;
       inputs.push_back(input.empty() ? TypeProto() : *found->second);
     }
@@ -195,7 +193,9 @@ std::string Expander::fresh(const std::string &wanted) {
 }
 
 /// Appends the nodes of `body`, with the values of `call` for its parameters.
-void Expander::inlineBody(const NodeProto &call, FunctionProto &body) {
+void Expander::inlineBody(
+    const NodeProto &call, FunctionProto &body,
+    google::protobuf::RepeatedPtrField<NodeProto> &nodes) {
   NodeProto complete = call;
   addDefaults(complete, *schemaOf(call));
   internal::AttributeBinder::BindAttributes(complete, body);
@@ -224,9 +224,37 @@ void Expander::inlineBody(const NodeProto &call, FunctionProto &body) {
   }
 }
 
-bool Expander::run() {
+/// `hidden` keeps what the name means in the graphs around this one.
+void Expander::setType(const std::string &name, const TypeProto *type,
+                       Types &hidden) {
+  const TypeProto *&current = types[name];
+  hidden.try_emplace(name, current);
+  current = type;
+}
+
+bool Expander::expand(GraphProto &graph) {
+  Types hidden;
+  for (auto *values : {&graph.input(), &graph.value_info(), &graph.output()})
+    for (const ValueInfoProto &value : *values)
+      if (value.has_type())
+        setType(value.name(), &value.type(), hidden);
+  for (const TensorProto &tensor : graph.initializer()) {
+    TypeProto &type = initializerTypes.emplace_back();
+    type.mutable_tensor_type()->set_elem_type(tensor.data_type());
+    for (int64_t dim : tensor.dims())
+      type.mutable_tensor_type()->mutable_shape()->add_dim()->set_dim_value(
+          dim);
+    setType(tensor.name(), &type, hidden);
+  }
   bool changed = false;
+  google::protobuf::RepeatedPtrField<NodeProto> nodes;
   for (NodeProto &node : *graph.mutable_node()) {
+    for (AttributeProto &attribute : *node.mutable_attribute()) {
+      if (attribute.has_g())
+        changed |= expand(*attribute.mutable_g());
+      for (GraphProto &inner : *attribute.mutable_graphs())
+        changed |= expand(inner);
+    }
     FunctionProto body;
     auto version = versions.find(node.domain());
     if (version == versions.end() ||
@@ -235,10 +263,12 @@ bool Expander::run() {
       nodes.Add()->Swap(&node);
       continue;
     }
-    inlineBody(node, body);
+    inlineBody(node, body, nodes);
     changed = true;
   }
   graph.mutable_node()->Swap(&nodes);
+  for (const auto &[name, type] : hidden)
+    types[name] = type;
   return changed;
 }
 
@@ -258,14 +288,14 @@ void mlir::moe::onnx_import::completeAttributes(ModelProto &model) {
   std::unordered_map<std::string, int> versions;
   for (const OperatorSetIdProto &import : model.opset_import())
     versions[import.domain()] = static_cast<int>(import.version());
-  for (NodeProto &node : *model.mutable_graph()->mutable_node()) {
+  walkNodes(model, [&](NodeProto &node) {
     auto version = versions.find(node.domain());
     if (version == versions.end())
-      continue;
+      return;
     const OpSchema *schema = OpSchemaRegistry::Instance()->GetSchema(
         node.op_type(), version->second, node.domain());
     if (schema && schema->HasFunction() &&
         !schema->has_type_and_shape_inference_function())
       addDefaults(node, *schema);
-  }
+  });
 }

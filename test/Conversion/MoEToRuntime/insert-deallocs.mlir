@@ -86,3 +86,85 @@ func.func @carried(%n: index) {
   func.call @use(%r) : (memref<?xf32>) -> ()
   return
 }
+
+// A buffer that each iteration makes anew: the one before is freed when it has
+// been read, the last one with the result.
+// CHECK-LABEL: func @moved(
+// CHECK-NOT:     dealloc
+// CHECK:         %[[R:.*]] = scf.for {{.*}} iter_args(%[[B:.*]] = %{{.*}})
+// CHECK:           memref.alloc
+// CHECK:           call @use(%[[B]])
+// CHECK-NEXT:      memref.dealloc %[[B]]
+// CHECK-NEXT:      scf.yield
+// CHECK:         call @use(%[[R]])
+// CHECK-NEXT:    memref.dealloc %[[R]]
+// CHECK-NOT:     dealloc
+// CHECK:         return
+func.func @moved(%n: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %a = memref.alloc(%c0) : memref<?xf32>
+  %r = scf.for %i = %c0 to %n step %c1 iter_args(%b = %a) -> memref<?xf32> {
+    %d = memref.alloc(%i) : memref<?xf32>
+    func.call @use(%b) : (memref<?xf32>) -> ()
+    scf.yield %d : memref<?xf32>
+  }
+  func.call @use(%r) : (memref<?xf32>) -> ()
+  return
+}
+
+// The same of a while loop, and a branch that makes the buffer.
+// CHECK-LABEL: func @movedByWhile(
+// CHECK-NOT:     dealloc
+// CHECK:         %[[R:.*]]:2 = scf.while
+// CHECK:         ^bb0(%{{.*}}: index, %[[B:.*]]: memref<?xf32>):
+// CHECK:           %[[E:.*]] = scf.if
+// CHECK-NOT:         dealloc
+// CHECK:           call @use(%[[B]])
+// CHECK:           memref.dealloc %[[B]]
+// CHECK-NEXT:      scf.yield %{{.*}}, %[[E]]
+// CHECK:         call @use(%[[R]]#1)
+// CHECK-NEXT:    memref.dealloc %[[R]]#1
+func.func @movedByWhile(%n: index, %c: i1) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %a = memref.alloc(%c0) : memref<?xf32>
+  %r:2 = scf.while (%i = %c0, %b = %a) : (index, memref<?xf32>) -> (index, memref<?xf32>) {
+    %below = arith.cmpi slt, %i, %n : index
+    scf.condition(%below) %i, %b : index, memref<?xf32>
+  } do {
+  ^bb0(%i: index, %b: memref<?xf32>):
+    %e = scf.if %c -> memref<?xf32> {
+      %d = memref.alloc(%i) : memref<?xf32>
+      scf.yield %d : memref<?xf32>
+    } else {
+      %d = memref.alloc(%n) : memref<?xf32>
+      scf.yield %d : memref<?xf32>
+    }
+    func.call @use(%b) : (memref<?xf32>) -> ()
+    %j = arith.addi %i, %c1 : index
+    scf.yield %j, %e : index, memref<?xf32>
+  }
+  func.call @use(%r#1) : (memref<?xf32>) -> ()
+  return
+}
+
+// A view of the carried value is a slice of its own result: nothing is freed
+// inside.
+// CHECK-LABEL: func @viewOfCarried(
+// CHECK:         scf.for
+// CHECK-NOT:       dealloc
+// CHECK:           scf.yield
+func.func @viewOfCarried(%n: index, %x: memref<4xf32>) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %a = memref.alloc() : memref<4xf32>
+  %b = memref.alloc() : memref<4xf32>
+  %r:2 = scf.for %i = %c0 to %n step %c1 iter_args(%p = %a, %q = %b) -> (memref<4xf32>, memref<4xf32>) {
+    %d = memref.alloc() : memref<4xf32>
+    scf.yield %d, %p : memref<4xf32>, memref<4xf32>
+  }
+  %v = memref.cast %r#1 : memref<4xf32> to memref<?xf32>
+  func.call @use(%v) : (memref<?xf32>) -> ()
+  return
+}

@@ -30,9 +30,11 @@ def InsertDeallocsPass : Pass<"moe-insert-deallocs", "::mlir::func::FuncOp"> {
   let description = [{
     Inserts a `memref.dealloc` after the last operation, in the block of a
     `memref.alloc`, that uses the buffer or a view of it, so that the session's
-    arena can hand the memory out again within the run. A buffer that leaves its
-    block is not freed: the arena takes everything back when the next run
-    begins.
+    arena can hand the memory out again within the run. Where each branch or
+    each iteration hands on a buffer that it has allocated, and that nothing else
+    names, the buffer is freed with the result of the branch, or at the end of
+    the next iteration. Any other buffer that leaves its block is not freed: the
+    arena takes everything back when the next run begins.
   }];
   let dependentDialects = ["::mlir::memref::MemRefDialect"];
 }

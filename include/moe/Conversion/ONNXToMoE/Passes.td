@@ -11,6 +11,15 @@
 
 include "mlir/Pass/PassBase.td"
 
+def ONNXInlineBranches : Pass<"onnx-inline-branches", "::mlir::ModuleOp"> {
+  let summary = "Replace each If whose condition is known by its branch";
+  let description = [{
+    Exporters guard what depends on a shape by an `If`. Where constants and the
+    static sizes of tensors decide its condition, the nodes of the branch that is
+    taken go in its place, so that later passes see through it.
+  }];
+}
+
 def ONNXRecognizeMoE : Pass<"onnx-recognize-moe", "::mlir::ModuleOp"> {
   let summary = "Find the sparse layers of an ONNX graph and write them as moe operations";
   let description = [{
@@ -65,13 +74,18 @@ def ConvertONNXToMoE : Pass<"convert-onnx-to-moe", "::mlir::ModuleOp"> {
     - Products with a weight become `moe.grouped_matmul` with one group over a
       view of the weight; all others are `linalg.generic` contractions.
     - 16-bit floats are computed in f32, operator by operator.
+    - `If`, `Loop` and `Scan` become operations of `scf` that carry tensors. The
+    sizes of what a loop carries are those of its first iteration as far as the
+    body keeps them, and open otherwise.
     - Before anything is converted, all operators, operator set versions and
       attributes without a converter are reported together.
   }];
   let dependentDialects = [
-    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
-    "::mlir::math::MathDialect", "::mlir::moe::MoEDialect",
-    "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
+    "::mlir::arith::ArithDialect",
+    "::mlir::bufferization::BufferizationDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
+    "::mlir::moe::MoEDialect", "::mlir::scf::SCFDialect",
+    "::mlir::tensor::TensorDialect"];
 }
 
 #endif // MOE_CONVERSION_ONNXTOMOE_PASSES_TD

@@ -18,6 +18,7 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/SymbolTable.h"
 #include "mlir/Transforms/RegionUtils.h"
@@ -66,7 +67,8 @@ struct OutlineKernels : grouped::impl::OutlineKernelsPassBase<OutlineKernels> {
     SmallVector<Operation *> kernels;
     getOperation().walk([&](Operation *op) {
       if (!isa<GroupedDialect, linalg::LinalgDialect>(op->getDialect()) ||
-          !isa_and_nonnull<func::FuncOp>(op->getParentOp()) ||
+          !isa_and_nonnull<func::FuncOp, scf::ForOp, scf::IfOp, scf::WhileOp>(
+              op->getParentOp()) ||
           op->getNumResults() != 0)
         return;
       kernels.push_back(op);

@@ -47,7 +47,9 @@ static bool hasOneUser(Operation *op) {
 static bool readsEachElementOnce(OpOperand *operand) {
   auto consumer = dyn_cast<linalg::GenericOp>(operand->getOwner());
   Operation *producer = operand->get().getDefiningOp();
+  // In a loop it would be computed again in each iteration.
   return consumer && producer && hasOneUser(producer) &&
+         producer->getBlock() == consumer->getBlock() &&
          consumer.getMatchingIndexingMap(operand).isPermutation();
 }
 

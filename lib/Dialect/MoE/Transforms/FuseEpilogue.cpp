@@ -68,10 +68,14 @@ static bool hasOneUser(Value value, Operation *user) {
                       [&](Operation *other) { return other == user; });
 }
 
-/// The product behind `value`, if nothing but `user` reads it.
+/// The product behind `value`, if nothing but `user` reads it, as often as it
+/// is made.
 static GroupedMatmulOp productOf(Value value, Operation *user) {
   auto matmul = value.getDefiningOp<GroupedMatmulOp>();
-  return matmul && hasOneUser(value, user) ? matmul : GroupedMatmulOp();
+  return matmul && hasOneUser(value, user) &&
+                 matmul->getBlock() == user->getBlock()
+             ? matmul
+             : GroupedMatmulOp();
 }
 
 /// What the matrices of one operation have in common.

@@ -60,8 +60,8 @@ def OutlineKernelsPass
     : Pass<"grouped-outline-kernels", "::mlir::ModuleOp"> {
   let summary = "Move every kernel into a function, equal ones into the same";
   let description = [{
-    Each `grouped` or `linalg` operation on memrefs at the top level of a
-    function becomes a call of a private function `@moe_kernel_...` that holds
+    Each `grouped` or `linalg` operation on memrefs in a function, or in the
+    `scf` loops and branches there, becomes a call of a private function `@moe_kernel_...` that holds
     it; kernels with the same text share one. Compile time and code size then
     follow the number of different kernels, not of layers.
   }];
