@@ -8,9 +8,11 @@
 
 #include "moe/Pipelines/Pipelines.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
 #include "moe/Conversion/ONNXToMoE/Passes.h"
+#include "moe/Dialect/MoE/Transforms/Passes.h"
 
 using namespace mlir;
 
@@ -26,4 +28,6 @@ void moe::buildRaisePipeline(OpPassManager &pm) {
   // between what is known about one, meet here.
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
+  // Behind the propagation of constants, which decides checks.
+  pm.addNestedPass<func::FuncOp>(createReportFailingChecks());
 }

@@ -238,6 +238,9 @@ LogicalResult GroupQuery::embedPositions() {
   Tensor cos = l.optional(7), sin = l.optional(8), ids = l.optional(9);
   if (!cos || !sin)
     return l.error() << "expects cos_cache and sin_cache for do_rotary";
+  if (cos->rank() == 2 && sin->rank() == 2 &&
+      failed(l.checkAgree(sin->dims[0], cos->dims[0], "sizes of cos and sin")))
+    return failure();
   Dims dims{spec.query.batch(), fresh};
   if (!ids) {
     AffineMap map =

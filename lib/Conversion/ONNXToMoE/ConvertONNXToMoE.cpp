@@ -67,16 +67,21 @@ static SmallVector<StringRef> dimNames(func::FuncOp func, unsigned argument,
 
 static LogicalResult mapArguments(func::FuncOp func, Lowering &l) {
   for (BlockArgument argument : func.getArguments()) {
+    auto error = [&] {
+      auto name =
+          func.getArgAttrOfType<StringAttr>(argument.getArgNumber(), kNameAttr);
+      InFlightDiagnostic diagnostic = func.emitError() << "input ";
+      if (name)
+        return std::move(diagnostic << "'" << name.getValue() << "': ");
+      return std::move(diagnostic << argument.getArgNumber() << ": ");
+    };
     auto type = dyn_cast<RankedTensorType>(argument.getType());
     if (!type)
-      return func.emitError()
-             << "input " << argument.getArgNumber()
-             << ": expects a tensor of known rank, got " << argument.getType();
+      return error() << "expects a tensor of known rank, got "
+                     << argument.getType();
     Type element = type.getElementType();
     if (!isa<IntegerType, FloatType>(element))
-      return func.emitError()
-             << "input " << argument.getArgNumber()
-             << ": expects integer or float elements, got " << element;
+      return error() << "expects integer or float elements, got " << element;
     // Tensors are signless from here on; the attribute is for the signature.
     if (element.isUnsignedInteger())
       func.setArgAttr(argument.getArgNumber(), "moe.unsigned",

@@ -282,11 +282,7 @@ static LogicalResult convertGatherND(Lowering &l) {
   SmallVector<Operand> columns;
   SmallVector<Value> sizes;
   for (int64_t j = 0; j < k; ++j) {
-    Dims offsets(q, Expr(0)), one = indices->dims;
-    offsets.back() = j;
-    one.back() = 1;
-    if (failed(l.checkIndices(l.slice(indices, offsets, one),
-                              data->dims[batch + j])))
+    if (failed(l.checkIndices(indices, data->dims[batch + j], j)))
       return failure();
     SmallVector<AffineExpr> exprs;
     for (int64_t i = 0; i + 1 < q; ++i)
@@ -454,6 +450,9 @@ static LogicalResult padConstant(Lowering &l, Tensor x, const Dims &before,
   Type storage = Lowering::storageType(x->elementType);
   Value fill;
   if (Tensor t = l.optional(2)) {
+    if (!t->hasOneElement() || t->elementType != x->elementType)
+      return l.error() << "expects a padding value of one element of type "
+                       << x->elementType;
     SmallVector<Value> at(t->rank(), l.index(0));
     fill = tensor::ExtractOp::create(b, l.value(t), at);
   } else if (auto type = dyn_cast<FloatType>(storage)) {

@@ -436,9 +436,40 @@ LogicalResult Lowering::checkSameSize(const Dims &from, const Dims &to) {
   return success();
 }
 
-LogicalResult Lowering::checkIndices(Tensor indices, const Expr &size) {
+/// The first element of constant `indices` that does not lie in [-size, size).
+static std::optional<llvm::APInt> findBadIndex(Tensor indices, int64_t size,
+                                               std::optional<int64_t> column) {
+  int64_t stride = column ? indices->constant.getType().getShape().back() : 1;
+  for (auto [i, value] :
+       llvm::enumerate(indices->constant.getValues<llvm::APInt>())) {
+    if (static_cast<int64_t>(i) % stride != column.value_or(0))
+      continue;
+    llvm::APInt at = indices->isUnsigned() ? value.zext(128) : value.sext(128);
+    if (at.sge(size) || at.slt(-size))
+      return at;
+  }
+  return std::nullopt;
+}
+
+LogicalResult Lowering::checkIndices(Tensor indices, const Expr &size,
+                                     std::optional<int64_t> column) {
   StringRef message =
       "expects every index to lie in an axis of size {limit}, got {found}";
+  if (!indices->isInteger())
+    return error() << "expects integer indices, got " << indices->elementType;
+  if (std::optional<int64_t> n = size.constant(); n && indices->constant) {
+    std::optional<llvm::APInt> bad = findBadIndex(indices, *n, column);
+    if (!bad)
+      return success();
+    return error() << "expects every index to lie in an axis of size " << *n
+                   << ", got " << llvm::toString(*bad, 10, /*Signed=*/true);
+  }
+  if (column) {
+    Dims offsets(indices->rank(), Expr(0)), one = indices->dims;
+    offsets.back() = *column;
+    one.back() = 1;
+    indices = slice(indices, offsets, one);
+  }
   if (indices->elements) {
     for (const Expr &e : *indices->elements) {
       if (sizes.isNonNegative(e) && sizes.isLessOrEqual(e + 1, size))

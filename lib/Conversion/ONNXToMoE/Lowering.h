@@ -223,8 +223,10 @@ public:
   /// elements. Sizes of 0 do not count: loops run over the others. What only
   /// the shapes of inputs decide is left to the allocation.
   LogicalResult checkElements(ArrayRef<Expr> factors);
-  /// Checks that every element of `indices` lies in [-size, size).
-  LogicalResult checkIndices(Tensor indices, const Expr &size);
+  /// Checks that every element of `indices` lies in [-size, size); with
+  /// `column`, every element that has it for its last coordinate.
+  LogicalResult checkIndices(Tensor indices, const Expr &size,
+                             std::optional<int64_t> column = {});
   /// An index that may count from the end, as `index` in [0, size).
   static Value wrapIndex(ImplicitLocOpBuilder &b, Value element, Value size);
 

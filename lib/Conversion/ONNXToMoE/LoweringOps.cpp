@@ -250,9 +250,9 @@ SmallVector<Value> Lowering::reduce(
   }
   SmallVector<Value> inputs, outputs;
   SmallVector<AffineMap> maps;
-  for (Tensor t : operands) {
+  for (auto [i, t] : llvm::enumerate(operands)) {
     // The first operand says how often the loops run.
-    Operand in = operand(t, dims, /*allowScalar=*/&t != operands.begin());
+    Operand in = operand(t, dims, /*allowScalar=*/i != 0);
     inputs.push_back(in.value);
     maps.push_back(in.map);
   }

@@ -199,9 +199,13 @@ template <bool centers> static LogicalResult convertSkipNorm(Lowering &l) {
   SmallVector<Tensor> terms{x, skip};
   if (bias)
     terms.push_back(bias);
-  for (Tensor t : ArrayRef(terms).drop_front())
+  for (Tensor t : ArrayRef(terms).drop_front()) {
+    if (t->elementType != x->elementType)
+      return l.error() << "expects input, skip and bias of one type, got "
+                       << x->elementType << " and " << t->elementType;
     if (failed(l.checkBroadcast(t, x->dims, "skip and bias")))
       return failure();
+  }
   Tensor sum = l.elementwise(terms, x->dims, x->elementType, sumOfElements);
   auto results =
       normalize(l, sum, gamma, beta, x->rank() - 1,

@@ -95,19 +95,34 @@ LogicalResult ContribMoE::checkQuantization() {
   return success();
 }
 
+/// Whether `value`, if there is one, is [experts, size].
+static bool isBias(Value value, int64_t experts, int64_t size) {
+  auto type = value ? dyn_cast<RankedTensorType>(value.getType()) : nullptr;
+  return !value ||
+         (type && type.getShape() == ArrayRef<int64_t>({experts, size}));
+}
+
 /// FC`number`, which takes `depth` elements per row.
 FailureOr<LinearMap> ContribMoE::map(unsigned number, int64_t depth) {
-  if (!isQuantized()) {
-    unsigned first = 2 * number;
-    return LinearMap{node.input(first), node.input(first + 1)};
-  }
-  unsigned first = 3 * number - 1;
-  LinearMap map{node.input(first), node.input(first + 2)};
+  unsigned weightInput = isQuantized() ? 3 * number - 1 : 2 * number;
+  unsigned biasInput = weightInput + (isQuantized() ? 2 : 1);
+  if (auto type =
+          node.input(weightInput)
+              ? dyn_cast<RankedTensorType>(node.input(weightInput).getType())
+              : nullptr;
+      type && type.getRank() == 3 &&
+      !isBias(node.input(biasInput), type.getDimSize(0), type.getDimSize(1)))
+    return reject("expects a bias of FC" + Twine(number) + " of shape [" +
+                  Twine(type.getDimSize(0)) + ", " + Twine(type.getDimSize(1)) +
+                  "]");
+  if (!isQuantized())
+    return LinearMap{node.input(weightInput), node.input(biasInput)};
+  LinearMap map{node.input(weightInput), node.input(biasInput)};
   if (!map.weight)
     return map;
   QuantizedWeights quantized;
   quantized.values = map.weight;
-  quantized.scales = node.input(first + 1);
+  quantized.scales = node.input(weightInput + 1);
   quantized.zeroPoints = node.input(10 + number);
   if (!quantized.scales)
     return reject("expects scales of FC" + Twine(number));
@@ -157,6 +172,12 @@ FailureOr<const RowExpr *> ContribMoE::hidden(int64_t width, int64_t inter) {
     return reject("expects no bias of FC3 without its weight");
   if (fused && fc3->weight)
     return reject("expects no FC3 with swiglu_fusion = " + Twine(fusion));
+  if (auto type = fc3->weight
+                      ? dyn_cast<RankedTensorType>(fc3->weight.getType())
+                      : nullptr;
+      fc3->weight &&
+      (!type || type.getRank() != 3 || type.getDimSize(1) != inter))
+    return reject("expects FC3 of " + Twine(inter) + " rows per expert");
   if (fusion < 0 || fusion > 2)
     return reject("expects swiglu_fusion to be 0, 1 or 2, found " +
                   Twine(fusion));
@@ -299,8 +320,9 @@ LogicalResult moe::raiseContribMoE(NodeOp node, RowExprPool &pool,
   ContribMoE contrib{node, pool, weights};
   FailureOr<MoEBlock> block = contrib.block();
   auto report = [&] {
+    // It may be an operand's type that is at fault: the node is what asks.
     return emitError(node.getLoc())
-           << contrib.rejection.subject() << ": " << contrib.rejection.reason;
+           << node.describe() << ": " << contrib.rejection.reason;
   };
   if (failed(block))
     return report();

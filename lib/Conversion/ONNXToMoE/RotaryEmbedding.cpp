@@ -183,6 +183,9 @@ static LogicalResult convertRotaryEmbedding(Lowering &l) {
       return failure();
     heads = *split;
   }
+  if (cos->rank() > 0 && sin->rank() > 0 &&
+      failed(l.checkAgree(sin->dims[0], cos->dims[0], "sizes of cos and sin")))
+    return failure();
   for (Tensor *t : {&cos, &sin}) {
     if (!ids)
       continue;
@@ -207,7 +210,7 @@ static LogicalResult convertContribRotaryEmbedding(Lowering &l) {
   Heads heads{x, /*headsFirst=*/true};
   if (x->rank() != 4) {
     // Without a rotary_embedding_dim the caches say how long a head is.
-    int64_t count = l.node.getI64("num_heads", 0);
+    int64_t count = l.node.getI64("num_heads", 0), given = count;
     if (l.node.getI64("rotary_embedding_dim", 0) == 0) {
       std::optional<int64_t> half = cos->dims[1].constant();
       std::optional<int64_t> hidden =
@@ -215,6 +218,10 @@ static LogicalResult convertContribRotaryEmbedding(Lowering &l) {
       if (half && hidden && *half > 0)
         count = *hidden / (2 * *half);
     }
+    if (given != 0 && given != count)
+      return l.error() << "expects num_heads to be " << count
+                       << ", the number of heads of the caches' size, got "
+                       << given;
     if (count <= 0)
       return l.error() << "expects an input of rank 4, num_heads, or caches "
                           "that say how long a head is";

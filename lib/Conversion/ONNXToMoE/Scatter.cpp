@@ -127,10 +127,7 @@ static LogicalResult convertScatterND(Lowering &l) {
                  "for {limit}");
   SmallVector<Value> sizes;
   for (int64_t j = 0; j < k; ++j) {
-    Dims offsets(q, Expr(0)), one = indices->dims;
-    offsets.back() = j;
-    one.back() = 1;
-    if (failed(l.checkIndices(l.slice(indices, offsets, one), data->dims[j])))
+    if (failed(l.checkIndices(indices, data->dims[j], j)))
       return failure();
     sizes.push_back(l.index(data->dims[j]));
   }

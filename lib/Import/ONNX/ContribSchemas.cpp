@@ -18,6 +18,7 @@
 #include "onnx/defs/shape_inference.h"
 
 #include <map>
+#include <sstream>
 
 using namespace ::onnx;
 
@@ -225,28 +226,53 @@ struct Entry {
   int maxInputs;
   int maxOutputs;
   Infer infer;
+  /// Attributes as "name:type name:type", with i for an integer, f for a float
+  /// and s for a string. Of others the type is not checked here.
+  const char *attributes = "";
+  /// Whether there may be others: their converter knows which.
+  bool hasOtherAttributes = true;
 };
 
 constexpr const char *kMicrosoft = "com.microsoft";
 
 constexpr Entry kEntries[] = {
-    {"", "SimplifiedLayerNormalization", 0b11, 2, 2, inferNormalization},
-    {kMicrosoft, "SimplifiedLayerNormalization", 0b11, 2, 2,
-     inferNormalization},
+    {"", "SimplifiedLayerNormalization", 0b11, 2, 2, inferNormalization,
+     "axis:i epsilon:f stash_type:i"},
+    {kMicrosoft, "SimplifiedLayerNormalization", 0b11, 2, 2, inferNormalization,
+     "axis:i epsilon:f stash_type:i"},
     {kMicrosoft, "SkipSimplifiedLayerNormalization", 0b111, 4, 4,
-     inferSkipNormalization},
-    {kMicrosoft, "SkipLayerNormalization", 0b111, 5, 4, inferSkipNormalization},
+     inferSkipNormalization, "epsilon:f"},
+    {kMicrosoft, "SkipLayerNormalization", 0b111, 5, 4, inferSkipNormalization,
+     "epsilon:f"},
     {kMicrosoft, "EmbedLayerNormalization", 0b1101101, 9, 3,
-     inferEmbedNormalization},
-    {kMicrosoft, "MoE", 0b10111, 8, 1, likeInput},
-    {kMicrosoft, "QMoE", 0b100111, 21, 1, likeInput},
-    {kMicrosoft, "RotaryEmbedding", 0b1111, 4, 1, likeInput},
+     inferEmbedNormalization, "epsilon:f mask_index_type:i"},
+    {kMicrosoft, "MoE", 0b10111, 8, 1, likeInput,
+     "k:i activation_type:s normalize_routing_weights:i use_sparse_mixer:i "
+     "swiglu_fusion:i swiglu_limit:f activation_alpha:f activation_beta:f",
+     false},
+    {kMicrosoft, "QMoE", 0b100111, 21, 1, likeInput,
+     "k:i activation_type:s normalize_routing_weights:i use_sparse_mixer:i "
+     "swiglu_fusion:i swiglu_limit:f activation_alpha:f activation_beta:f "
+     "expert_weight_bits:i fc1_expert_weight_bits:i fc2_expert_weight_bits:i "
+     "fc3_expert_weight_bits:i block_size:i quant_type:s weights_prepacked:i "
+     "accuracy_level:i",
+     false},
+    {kMicrosoft, "RotaryEmbedding", 0b1111, 4, 1, likeInput,
+     "interleaved:i is_packed_batching:i num_heads:i "
+     "rotary_embedding_dim:i scale:f"},
     {kMicrosoft, "GroupQueryAttention", 0b1100001, 16, 4,
-     inferGroupQueryAttention},
-    {kMicrosoft, "MultiHeadAttention", 0b1, 10, 4, inferMultiHeadAttention},
-    {kMicrosoft, "FusedMatMul", 0b11, 2, 1, inferFusedMatMul},
-    {kMicrosoft, "MatMulNBits", 0b111, 7, 1, inferMatMulNBits},
-    {kMicrosoft, "QuickGelu", 0b1, 1, 1, likeInput},
+     inferGroupQueryAttention,
+     "num_heads:i kv_num_heads:i do_rotary:i rotary_interleaved:i causal:i "
+     "local_window_size:i scale:f softcap:f smooth_softmax:i qk_output:i "
+     "qk_norm_epsilon:f sliding_window_cache:i kv_cache_bit_width:i "
+     "k_quant_type:s v_quant_type:s"},
+    {kMicrosoft, "MultiHeadAttention", 0b1, 10, 4, inferMultiHeadAttention,
+     "num_heads:i scale:f mask_filter_value:f unidirectional:i"},
+    {kMicrosoft, "FusedMatMul", 0b11, 2, 1, inferFusedMatMul,
+     "alpha:f transA:i transB:i transBatchA:i transBatchB:i"},
+    {kMicrosoft, "MatMulNBits", 0b111, 7, 1, inferMatMulNBits,
+     "K:i N:i bits:i block_size:i accuracy_level:i weight_prepacked:i"},
+    {kMicrosoft, "QuickGelu", 0b1, 1, 1, likeInput, "alpha:f"},
     {kMicrosoft, "BiasGelu", 0b11, 2, 1, likeInput},
     {kMicrosoft, "FastGelu", 0b1, 2, 1, likeInput},
     {kMicrosoft, "Gelu", 0b1, 1, 1, likeInput},
@@ -254,7 +280,9 @@ constexpr Entry kEntries[] = {
 
 OpSchema makeSchema(const Entry &entry) {
   OpSchema schema(entry.opType, __FILE__, __LINE__);
-  schema.SetDomain(entry.domain).SinceVersion(1).AllowUncheckedAttributes();
+  schema.SetDomain(entry.domain).SinceVersion(1);
+  if (entry.hasOtherAttributes)
+    schema.AllowUncheckedAttributes();
   auto parameter = [](const char *kind, int index, bool isRequired) {
     return OpSchema::FormalParameter(kind + std::to_string(index), "", "T",
                                      isRequired ? OpSchema::Single
@@ -265,6 +293,14 @@ OpSchema makeSchema(const Entry &entry) {
     schema.Input(i, parameter("input", i, entry.required >> i & 1));
   for (int i = 0; i < entry.maxOutputs; ++i)
     schema.Output(i, parameter("output", i, i == 0));
+  std::istringstream attributes(entry.attributes);
+  for (std::string text; attributes >> text;) {
+    AttributeProto::AttributeType type =
+        text.back() == 'i'   ? AttributeProto::INT
+        : text.back() == 'f' ? AttributeProto::FLOAT
+                             : AttributeProto::STRING;
+    schema.Attr(text.substr(0, text.find(':')), "", type, OPTIONAL_VALUE);
+  }
   schema.TypeConstraint("T", OpSchema::all_tensor_types_ir13(), "");
   schema.TypeAndShapeInferenceFunction(entry.infer);
   schema.Finalize();

@@ -12,17 +12,22 @@
 #include "llvm/ADT/StringRef.h"
 #include "llvm/ADT/Twine.h"
 #include "llvm/Support/Error.h"
+#include "llvm/Support/JSON.h"
 #include <string>
 
 namespace mlir::moe::onnx_import {
 
-/// `text` without what would break its line: names come from the model.
+/// `text` without what would break its line or the terminal: names come from
+/// the model, and have any length.
 inline std::string oneLine(llvm::StringRef text) {
+  constexpr size_t most = 2000;
   std::string line = text.str();
+  if (line.size() > most)
+    line.replace(most / 2, line.size() - most, "...");
   for (char &c : line)
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
       c = '?';
-  return line;
+  return llvm::json::isUTF8(line) ? line : llvm::json::fixUTF8(line);
 }
 
 inline llvm::Error makeError(const llvm::Twine &message) {

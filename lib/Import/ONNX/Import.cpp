@@ -151,8 +151,9 @@ LogicalResult Importer::prepare() {
   nameNodes(model);
   // An operator may have its definition in the new version only.
   for (const std::string &problem : inferAndExpand())
-    (void)report(Twine("after conversion to operator set " +
-                       Twine(options.targetOpset) + ": " + problem));
+    if (failed(report(Twine("after conversion to operator set " +
+                            Twine(options.targetOpset) + ": " + problem))))
+      return failure();
   return success();
 }
 

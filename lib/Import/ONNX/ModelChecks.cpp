@@ -77,6 +77,62 @@ void mlir::moe::onnx_import::nameNodes(ModelProto &model) {
 }
 
 //===----------------------------------------------------------------------===//
+// Text
+//===----------------------------------------------------------------------===//
+
+/// The field of the first text in `message` that is not UTF-8, and the
+/// innermost node that it belongs to. The scan of the file has bounded the
+/// depth.
+static const google::protobuf::FieldDescriptor *
+findBadText(const google::protobuf::Message &message, const NodeProto *&node) {
+  using google::protobuf::FieldDescriptor;
+  const google::protobuf::Reflection *reflection = message.GetReflection();
+  std::vector<const FieldDescriptor *> fields;
+  reflection->ListFields(message, &fields);
+  std::string buffer;
+  for (const FieldDescriptor *field : fields) {
+    int count =
+        field->is_repeated() ? reflection->FieldSize(message, field) : 1;
+    for (int i = 0; i < count; ++i) {
+      if (field->type() == FieldDescriptor::TYPE_STRING) {
+        const std::string &text =
+            field->is_repeated()
+                ? reflection->GetRepeatedStringReference(message, field, i,
+                                                         &buffer)
+                : reflection->GetStringReference(message, field, &buffer);
+        if (!json::isUTF8(text))
+          return field;
+      } else if (field->type() == FieldDescriptor::TYPE_MESSAGE) {
+        const google::protobuf::Message &inner =
+            field->is_repeated()
+                ? reflection->GetRepeatedMessage(message, field, i)
+                : reflection->GetMessage(message, field);
+        const FieldDescriptor *bad = findBadText(inner, node);
+        if (!bad)
+          continue;
+        if (!node && inner.GetDescriptor() == NodeProto::descriptor())
+          node = static_cast<const NodeProto *>(&inner);
+        return bad;
+      } else {
+        break; // numbers, or bytes of any kind
+      }
+    }
+  }
+  return nullptr;
+}
+
+/// Names end up in messages, in JSON and in C headers.
+static Error checkText(const ModelProto &model) {
+  const NodeProto *node = nullptr;
+  const auto *field = findBadText(model, node);
+  if (!field)
+    return Error::success();
+  return makeError((node ? describe(*node) + ": " : std::string()) + "field '" +
+                   field->name() + "' of " + field->containing_type()->name() +
+                   " is not UTF-8, expects UTF-8");
+}
+
+//===----------------------------------------------------------------------===//
 // Operator sets
 //===----------------------------------------------------------------------===//
 
@@ -103,12 +159,14 @@ static Error checkImports(const Imports &imports, const Twine &owner) {
 // Interface
 //===----------------------------------------------------------------------===//
 
-static Error checkInterfaceType(const ::onnx::ValueInfoProto &value,
-                                const Twine &subject) {
+static Error checkDeclaredType(const ::onnx::ValueInfoProto &value,
+                               const Twine &subject, bool mayBeOpen = false) {
   if (!value.type().has_tensor_type())
     return Error::success();
   const auto &type = value.type().tensor_type();
-  const ElementType *element = elementType(type.elem_type());
+  // Of a value inside some exporters leave the type open.
+  bool open = mayBeOpen && type.elem_type() == 0;
+  const ElementType *element = elementType(open ? 1 : type.elem_type());
   if (!element)
     return makeError(subject + " has element type " + Twine(type.elem_type()) +
                      ", which is none that ONNX defines");
@@ -140,7 +198,7 @@ static Error checkInterface(const ::onnx::GraphProto &graph) {
     std::string subject = "input '" + input.name() + "'";
     if (input.type().value_case() == ::onnx::TypeProto::VALUE_NOT_SET)
       return makeError(subject + " has no type");
-    if (Error error = checkInterfaceType(input, subject))
+    if (Error error = checkDeclaredType(input, subject))
       return error;
   }
   if (graph.output_size() == 0)
@@ -151,10 +209,36 @@ static Error checkInterface(const ::onnx::GraphProto &graph) {
       return makeError("has two outputs named '" + output.name() + "'");
     if (output.has_type())
       if (Error error =
-              checkInterfaceType(output, "output '" + output.name() + "'"))
+              checkDeclaredType(output, "output '" + output.name() + "'"))
         return error;
   }
   return Error::success();
+}
+
+/// The types that a file declares for values of its graphs and functions.
+static Error checkDeclaredTypes(ModelProto &model) {
+  std::string message;
+  auto check = [&](const auto &values) {
+    for (const auto &value : values)
+      if (message.empty())
+        if (Error error = checkDeclaredType(
+                value, "value '" + value.name() + "'", /*mayBeOpen=*/true))
+          message = toString(std::move(error));
+  };
+  auto checkGraph = [&](::onnx::GraphProto &graph) {
+    check(graph.value_info());
+    if (&graph == &model.graph())
+      return;
+    check(graph.input());
+    check(graph.output());
+  };
+  walkGraphs(*model.mutable_graph(), checkGraph);
+  for (FunctionProto &function : *model.mutable_functions()) {
+    check(function.value_info());
+    for (NodeProto &node : *function.mutable_node())
+      walkGraphs(node, checkGraph);
+  }
+  return message.empty() ? Error::success() : makeError(message);
 }
 
 //===----------------------------------------------------------------------===//
@@ -295,6 +379,8 @@ Error mlir::moe::onnx_import::checkFormat(const ModelProto &model) {
 }
 
 Error mlir::moe::onnx_import::checkStructure(ModelProto &model) {
+  if (Error error = checkText(model))
+    return error;
   if (model.opset_import_size() == 0)
     return makeError("imports no operator set");
   if (Error error = checkImports(model.opset_import(), "the model"))
@@ -304,6 +390,8 @@ Error mlir::moe::onnx_import::checkStructure(ModelProto &model) {
                                    "function '" + function.name() + "'"))
       return error;
   if (Error error = checkInterface(model.graph()))
+    return error;
+  if (Error error = checkDeclaredTypes(model))
     return error;
   if (Error error = checkForms(model))
     return error;

@@ -348,6 +348,11 @@ Problem mlir::moe::onnx_import::convertVersion(ModelProto &model,
 
 namespace {
 
+/// The element type of a declaration that says one.
+int32_t elementOf(const TypeProto &type) {
+  return type.has_tensor_type() ? type.tensor_type().elem_type() : 0;
+}
+
 /// Types that the file declares. They may be wrong, so inference does not see
 /// those of values that it can find out itself.
 class DeclaredTypes {
@@ -369,6 +374,13 @@ public:
                        schema->HasFunction()))
           inferable.insert(node.output().begin(), node.output().end());
       }
+      std::unordered_map<std::string, int32_t> &declared =
+          elements.emplace_back();
+      for (const ValueInfoProto &info : graph.value_info())
+        declared[info.name()] = elementOf(info.type());
+      if (&graph == &model.graph())
+        for (const ValueInfoProto &info : graph.output())
+          declared[info.name()] = elementOf(info.type());
       std::vector<ValueInfoProto> &taken = values.emplace_back();
       google::protobuf::RepeatedPtrField<ValueInfoProto> kept;
       for (ValueInfoProto &info : *graph.mutable_value_info()) {
@@ -392,9 +404,16 @@ public:
   /// Gives the outputs' dimensions the names that the file has for them.
   void finishOutputs();
 
+  /// Declared element types that contradict those that were inferred: what the
+  /// file says about its values and what its nodes compute cannot both hold.
+  /// (Wrong shapes are common in exports, and not looked at.)
+  std::vector<std::string> contradictions();
+
 private:
   ModelProto &model;
-  std::vector<std::vector<ValueInfoProto>> values; // by graph, as walked
+  // By graph, as walked.
+  std::vector<std::vector<ValueInfoProto>> values;
+  std::vector<std::unordered_map<std::string, int32_t>> elements;
   std::vector<TypeProto> outputs;
 };
 
@@ -458,6 +477,40 @@ void DeclaredTypes::finishOutputs() {
   }
 }
 
+std::vector<std::string> DeclaredTypes::contradictions() {
+  std::vector<std::string> problems;
+  size_t index = 0;
+  walkGraphs(*model.mutable_graph(), [&](GraphProto &graph) {
+    if (index >= elements.size())
+      return;
+    std::unordered_map<std::string, const NodeProto *> producers;
+    for (const NodeProto &node : graph.node())
+      for (const std::string &output : node.output())
+        producers[output] = &node;
+    std::unordered_map<std::string, int32_t> &declared = elements[index++];
+    auto compare = [&](const ValueInfoProto &value) {
+      auto found = declared.find(value.name());
+      auto producer = producers.find(value.name());
+      int32_t computed = elementOf(value.type());
+      if (found == declared.end() || producer == producers.end() ||
+          found->second == 0 || computed == 0 || found->second == computed)
+        return;
+      problems.push_back(
+          quoteNode(producer->second->name(), producer->second->op_type()) +
+          ": computes '" + value.name() + "' of type " +
+          TensorProto::DataType_Name(computed) +
+          ", but the file declares it as " +
+          TensorProto::DataType_Name(found->second));
+      declared.erase(found); // outputs are listed twice
+    };
+    for (const ValueInfoProto &value : graph.value_info())
+      compare(value);
+    for (const ValueInfoProto &value : graph.output())
+      compare(value);
+  });
+  return problems;
+}
+
 /// "(op_type:Op, node name: n): [Kind] message" as a message about the node.
 std::string inferenceMessage(const std::string &line) {
   size_t op = line.find("(op_type:");
@@ -519,5 +572,7 @@ std::vector<std::string> mlir::moe::onnx_import::inferTypes(ModelProto &model) {
   if (declared.fillGaps() || !text.empty())
     (void)infer(/*errorMode=*/0);
   declared.finishOutputs();
+  if (problems.empty())
+    problems = declared.contradictions();
   return problems;
 }

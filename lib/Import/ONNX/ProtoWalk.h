@@ -37,17 +37,26 @@ void walkNodes(::onnx::ModelProto &model, const Visit &visit) {
       walkNodes(node, visit);
 }
 
+template <typename Visit>
+void walkGraphs(::onnx::NodeProto &node, const Visit &visit);
+
 /// Calls `visit(GraphProto &)` for `graph` and all graphs inside it.
 template <typename Visit>
 void walkGraphs(::onnx::GraphProto &graph, const Visit &visit) {
   visit(graph);
   for (::onnx::NodeProto &node : *graph.mutable_node())
-    for (::onnx::AttributeProto &attribute : *node.mutable_attribute()) {
-      if (attribute.has_g())
-        walkGraphs(*attribute.mutable_g(), visit);
-      for (::onnx::GraphProto &inner : *attribute.mutable_graphs())
-        walkGraphs(inner, visit);
-    }
+    walkGraphs(node, visit);
+}
+
+/// The same for the graphs inside `node`.
+template <typename Visit>
+void walkGraphs(::onnx::NodeProto &node, const Visit &visit) {
+  for (::onnx::AttributeProto &attribute : *node.mutable_attribute()) {
+    if (attribute.has_g())
+      walkGraphs(*attribute.mutable_g(), visit);
+    for (::onnx::GraphProto &inner : *attribute.mutable_graphs())
+      walkGraphs(inner, visit);
+  }
 }
 
 /// Calls `visit(TensorProto &, const NodeProto *)` for the tensors of `graph`,

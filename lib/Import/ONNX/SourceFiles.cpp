@@ -109,7 +109,7 @@ Expected<unsigned> SourceFiles::external(StringRef location) {
   if (std::error_code error = sys::fs::real_path(path, canonical))
     return makeError("cannot be opened: " + error.message());
   bool contained = any_of(roots, [&](StringRef root) {
-    return root == "/" ||
+    return root == "/" || canonical == root ||
            (canonical.str().starts_with(root) &&
             canonical.str().drop_front(root.size()).starts_with("/"));
   });

@@ -327,7 +327,11 @@ Error Scanner::rewriteTensor(size_t begin, size_t end) {
        (payload->number == DoubleData &&
         (type == Double || type == Complex128)));
   bool cut = isMemory && payload->size() > kMaxDenseBytes;
-  if (cut && (external || location))
+  if (location > 1)
+    return makeError(name + " has data location " + Twine(location) +
+                     ", expects DEFAULT (0) or EXTERNAL (1)");
+  if (payload && payload->wire == Bytes && payload->size() &&
+      (external || location))
     return makeError(name + " has both external data and a payload of " +
                      Twine(payload->size()) + " bytes");
   if (payloads > 1 && raw)

@@ -23,7 +23,7 @@ func.func @all(%x: tensor<?x3xf32>, %x4: tensor<1x1x?x3xf32>, %xh: tensor<?x3xf1
   %8 = onnx.node "com.microsoft::MoE"(%x, %l, %dyn, %n, %w2) name "i" opset 1 : (tensor<?x3xf32>, tensor<?x2xf32>, tensor<2x?x3xf32>, none, tensor<2x3x5xf32>) -> tensor<?x3xf32>
   // expected-error @+1 {{node 'j' (com.microsoft::MoE): expects weights of the tokens' element type}}
   %9 = onnx.node "com.microsoft::MoE"(%xh, %l, %w, %n, %w2) name "j" opset 1 : (tensor<?x3xf16>, tensor<?x2xf32>, tensor<2x5x3xf32>, none, tensor<2x3x5xf32>) -> tensor<?x3xf16>
-  // expected-error @+1 {{node 'k' (com.microsoft::MoE): expects a bias of shape [E, N]}}
+  // expected-error @+1 {{node 'k' (com.microsoft::MoE): expects a bias of FC1 of shape [2, 5]}}
   %10 = onnx.node "com.microsoft::MoE"(%x, %l, %w, %b, %w2) name "k" opset 1 : (tensor<?x3xf32>, tensor<?x2xf32>, tensor<2x5x3xf32>, tensor<2x4xf32>, tensor<2x3x5xf32>) -> tensor<?x3xf32>
   // expected-error @+1 {{node 'l' (com.microsoft::MoE): expects no bias of FC3 without its weight}}
   %11 = onnx.node "com.microsoft::MoE"(%x, %l, %w, %n, %w2, %n, %n, %b) name "l" opset 1 : (tensor<?x3xf32>, tensor<?x2xf32>, tensor<2x5x3xf32>, none, tensor<2x3x5xf32>, none, none, tensor<2x4xf32>) -> tensor<?x3xf32>

@@ -95,4 +95,13 @@ def FuseEpilogue : Pass<"moe-fuse-epilogue", "::mlir::func::FuncOp"> {
     "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def ReportFailingChecks
+    : Pass<"moe-report-failing-checks", "::mlir::func::FuncOp"> {
+  let summary = "refuse what no run could pass";
+  let description = [{
+    Ends the compilation with the message of the first `moe.check` that every run
+    executes and whose condition is known to be false.
+  }];
+}
+
 #endif // MOE_DIALECT_MOE_TRANSFORMS_PASSES_TD
