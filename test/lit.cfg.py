@@ -91,6 +91,6 @@ def python_has(module):
     return done.returncode == 0
 
 
-for module in ("numpy", "onnx", "onnxruntime", "ml_dtypes"):
+for module in ("numpy", "onnx", "onnxruntime", "ml_dtypes", "tokenizers"):
     if python_has(module):
         config.available_features.add("python-" + module)

@@ -9,6 +9,7 @@
 import argparse
 import json
 import platform
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -111,23 +112,16 @@ def check_stored(model):
 
 
 # ---- Text ---------------------------------------------------------------------
-def choose(logits, temperature, random):
-    if temperature == 0:
-        return int(logits.argmax())
-    scaled = logits.astype(np.float64) / temperature
-    weights = np.exp(scaled - scaled.max())
-    return int(random.choice(len(weights), p=weights / weights.sum()))
-
-
-def generate(ours, prompt, length, temperature, seed):
-    """Yields token after token."""
-    random = np.random.default_rng(seed)
-    ours.reset()
-    ids = prompt
-    for _ in range(length):
-        token = choose(ours.step(ids)[0, -1], temperature, random)
-        yield token
-        ids = np.array([[token]], np.int64)
+def write(args, moe_run):
+    """Has moe-run write the text, and how many rows each expert got."""
+    print(args.prompt, end="", flush=True)
+    command = [
+        moe_run, args.model, "--generate", f"--prompt={args.prompt}", f"--tokenizer={HERE / 'tokenizer.json'}",
+        f"--max-tokens={args.length}", f"--temperature={args.temperature}", f"--seed={args.seed}", "--stats",
+    ]  # fmt: skip
+    if args.threads:
+        command.append(f"--threads={args.threads}")
+    subprocess.run(command, check=True)
 
 
 # ---- Speed --------------------------------------------------------------------
@@ -149,13 +143,6 @@ def measure(engines, prompt, steps, repeats):
                 times[name][0].append(middle - start)
                 times[name][1].append((end - middle) / steps)
     return {name: [float(np.median(part)) for part in parts] for name, parts in times.items()}
-
-
-def print_loads(model, loads):
-    width = max(len(layer.name) for layer in model.expert_layers) + 2
-    print(f"{'layer':<{width}}" + "".join(f"{'e' + str(e):>7}" for e in range(len(loads[0]))) + "  busiest/mean")
-    for layer, load in zip(model.expert_layers, loads):
-        print(f"{layer.name:<{width}}" + "".join(f"{n:>7}" for n in load) + f"{load.max() / load.mean():>14.2f}")
 
 
 def cpu_name():
@@ -208,7 +195,7 @@ def main():
         import moe_mlir
     except ImportError as error:
         raise SystemExit(f"error: {error} (utils/setup installs what is missing, PYTHONPATH=build/python)") from None
-    prompt = encode(args.prompt)
+    encode(args.prompt)
     try:
         model = moe_mlir.Model(args.model, threads=args.threads)
     except moe_mlir.MoEError as error:
@@ -226,17 +213,9 @@ def main():
     agrees = compared > 0 and worst <= LIMIT
     print(f"max |Δlogit| = {worst:.2e} ({'at most' if agrees else 'MORE THAN'} {LIMIT:.0e})\n", flush=True)
 
-    ours.session.reset_counters()
-    print(args.prompt, end="", flush=True)
-    start = time.perf_counter()
-    for token in generate(ours, prompt, args.length, args.temperature, args.seed):
-        print(VOCABULARY[token], end="", flush=True)
-    seconds = time.perf_counter() - start
-    loads = ours.session.expert_loads()
-    if prompt.shape[1] + args.length > CONTEXT:
-        print(f"\n(The model was trained on {CONTEXT} characters; beyond those it guesses.)", end="")
-    print(f"\n\n{args.length} characters in {seconds:.2f} s. Tokens per expert and layer:")
-    print_loads(model, loads)
+    write(args, moe_mlir.find_compiler().with_name("moe-run"))
+    if len(args.prompt) + args.length > CONTEXT:
+        print(f"(The model was trained on {CONTEXT} characters; beyond those it guesses.)")
 
     timed = measure({"moe-mlir": ours, "onnxruntime": peer}, text[:, :PREFILL], args.steps, args.repeats)
     print(f"\n{'tokens/s':<24}{f'prefill of {PREFILL}':>16}{'decoding':>12}   (medians of {args.repeats}, in turns)")

@@ -1,4 +1,4 @@
-//===- moe-run.cpp - Runs a compiled model on NumPy files -----------------===//
+//===- moe-run.cpp - Runs a compiled model on files or text ---------------===//
 //
 // Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "moe/Tools/Generate/Generate.h"
 #include "moe/Tools/Run/Run.h"
 
 #include <cstdio>
@@ -23,5 +24,9 @@ int main(int argc, char **argv) {
     std::fputs(mlir::moe::runUsage, stdout);
     return mlir::moe::RunSuccess;
   }
+  if (options.generate)
+    return mlir::moe::generateText(options);
+  if (!options.tokenize.empty())
+    return mlir::moe::tokenizeText(options);
   return mlir::moe::runModel(options);
 }

@@ -81,6 +81,10 @@ static Value load(const moe_tensor &tensor, int64_t index) {
   return NAN;
 }
 
+double mlir::moe::elementAsDouble(const moe_tensor &tensor, int64_t index) {
+  return static_cast<double>(load(tensor, index));
+}
+
 static std::string formatIndex(const moe_tensor &tensor, int64_t position) {
   std::string text;
   for (int32_t d = tensor.rank; d-- > 0;) {

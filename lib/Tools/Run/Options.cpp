@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -17,7 +18,8 @@ using namespace mlir::moe;
 
 const char mlir::moe::runUsage[] = R"(usage: moe-run <model.so> [options]
 
-Runs a compiled model on NumPy files, and prints its shapes.
+Runs a compiled model on NumPy files, and prints its shapes; or writes text with
+it.
 
 inputs
   --input <name>=@<x.npy>       one input; bfloat16 as ml_dtypes writes it
@@ -41,6 +43,26 @@ measuring
   --json                        end with the figures as one line of JSON
   --stats                       print how many rows each expert got
   --profile                     print the time spent in each region
+text
+  --generate                    continue a text, with a model that has a past
+                                and no inputs beside it but input_ids,
+                                attention_mask and position_ids
+  --prompt <text>               the text to continue
+  --tokenizer <tokenizer.json>  the model's tokenizer
+  --max-tokens <n>              write at most n tokens (128)
+  --temperature <t>             draw from the softmax of logits / t; 0 takes the
+                                likeliest token (0)
+  --top-k <n>                   draw from the n likeliest tokens (0: all)
+  --top-p <p>                   draw from the fewest tokens that have this
+                                probability together (1)
+  --seed <n>                    of the draws (0)
+  --stop <text>                 stop in front of this text, or at this added
+                                token; may be repeated. (The eos_token_id of a
+                                generation_config.json or config.json beside
+                                the tokenizer stops, too.)
+  --tokenize <text>             print the text's tokens and run nothing; of
+                                @<file.json>, an array of texts and arrays of
+                                tokens, those of each text and the text of each
 the model
   --threads <n>                 threads (OMP_NUM_THREADS, or else all CPUs)
   --weights <file>              the weight file (<model>.weights)
@@ -116,6 +138,24 @@ private:
       return take(name, options.weights);
     if (name == "tolerance")
       return take(name, value) && tolerance(value);
+    if (name == "tokenizer")
+      return take(name, options.tokenizer);
+    if (name == "tokenize")
+      return take(name, options.tokenize);
+    if (name == "prompt")
+      return take(name, options.prompt);
+    if (name == "stop")
+      return take(name, value) && add(options.stops, value);
+    if (name == "max-tokens")
+      return take(name, value) && whole(name, value, 1, options.maxTokens);
+    if (name == "top-k")
+      return take(name, value) && whole(name, value, 0, options.topK);
+    if (name == "seed")
+      return take(name, value) && whole(name, value, 0, options.seed);
+    if (name == "temperature")
+      return take(name, value) && real(name, value, 1e6, options.temperature);
+    if (name == "top-p")
+      return take(name, value) && real(name, value, 1, options.topP);
     if (name == "threads")
       return take(name, value) && number(name, value, options.threads);
     if (name == "runs")
@@ -130,7 +170,8 @@ private:
         {"json", &options.json},
         {"stats", &options.stats},
         {"profile", &options.profile},
-        {"signature", &options.signature}};
+        {"signature", &options.signature},
+        {"generate", &options.generate}};
     for (auto &[candidate, flag] : flags)
       if (name == candidate)
         return flag;
@@ -189,8 +230,58 @@ private:
     return true;
   }
 
+  template <typename Integer>
+  bool whole(const std::string &name, const std::string &value, int64_t least,
+             Integer &number) {
+    char *end;
+    errno = 0;
+    long long parsed = std::strtoll(value.c_str(), &end, 10);
+    if (*end || errno || parsed < least || parsed > 1000000000000000)
+      return fail("option '--" + name + "' expects a number of at least " +
+                  std::to_string(least) + ", got '" + value + "'");
+    number = static_cast<Integer>(parsed);
+    return true;
+  }
+
+  bool real(const std::string &name, const std::string &value, double most,
+            double &number) {
+    char *end;
+    number = std::strtod(value.c_str(), &end);
+    if (*end || !(number >= 0) || number > most) {
+      char limit[32];
+      std::snprintf(limit, sizeof limit, "%g", most);
+      return fail("option '--" + name + "' expects a number from 0 to " +
+                  limit + ", got '" + value + "'");
+    }
+    return true;
+  }
+
+  /// Text is written by a run of its own kind.
+  bool checkText() {
+    if (options.tokenizer.empty())
+      return fail("expects --tokenizer=<tokenizer.json>");
+    if (!options.inputs.empty() || !options.inputFiles.empty() ||
+        !options.outputs.empty() || !options.outputFile.empty() ||
+        !options.expected.empty() || !options.expectedFiles.empty() ||
+        options.benchmark || options.profile || options.signature)
+      return fail("cannot write text and run on files at once");
+    if (options.generate && !options.tokenize.empty())
+      return fail("expects '--generate' or '--tokenize', got both");
+    if (options.generate && options.prompt.empty())
+      return fail("option '--generate' expects '--prompt'");
+    if (!options.generate && !options.model.empty())
+      return fail("option '--tokenize' expects no model, got '" +
+                  options.model + "'");
+    return true;
+  }
+
   bool check() {
-    if (options.model.empty())
+    bool writesText = options.generate || !options.tokenize.empty();
+    if (!writesText && (!options.tokenizer.empty() || !options.prompt.empty()))
+      return fail("options '--tokenizer' and '--prompt' expect '--generate'");
+    if (writesText && !checkText())
+      return false;
+    if (options.model.empty() && options.tokenize.empty())
       return fail("expects a compiled model (see --help)");
     size_t sets = options.inputFiles.size(),
            expected = options.expectedFiles.size();

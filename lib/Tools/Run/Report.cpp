@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Report.h"
+#include "moe/Tools/Run/Report.h"
 #include "moe/Tools/Run/Array.h"
 
 #include <algorithm>

@@ -7,9 +7,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "moe/Tools/Run/Run.h"
-#include "Report.h"
 #include "moe/Tools/Run/Compare.h"
 #include "moe/Tools/Run/Files.h"
+#include "moe/Tools/Run/Report.h"
 
 #include <algorithm>
 #include <cstdio>

@@ -28,6 +28,9 @@ struct Comparison {
 Comparison compareTensors(const moe_tensor &actual, const moe_tensor &expected,
                           double tolerance);
 
+/// Element `index`, in row-major order, of a contiguous tensor of any type.
+double elementAsDouble(const moe_tensor &tensor, int64_t index);
+
 } // namespace mlir::moe
 
 #endif // MOE_TOOLS_RUN_COMPARE_H

@@ -39,6 +39,17 @@ struct RunOptions {
   bool stats = false;
   bool profile = false;
   bool signature = false;
+
+  bool generate = false;
+  std::string tokenizer;
+  std::string prompt;
+  int64_t maxTokens = 128;
+  double temperature = 0; // the likeliest token
+  int64_t topK = 0;       // all
+  double topP = 1;
+  uint64_t seed = 0;
+  std::vector<std::string> stops;
+  std::string tokenize; // a text, or "@" and the file with texts
 };
 
 /// Exit codes, as those of diff: everything as expected; outputs differ from

@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef MOE_LIB_TOOLS_RUN_REPORT_H
-#define MOE_LIB_TOOLS_RUN_REPORT_H
+#ifndef MOE_TOOLS_RUN_REPORT_H
+#define MOE_TOOLS_RUN_REPORT_H
 
 #include "moe/Runtime/moe.h"
 
@@ -50,4 +50,4 @@ private:
 
 } // namespace mlir::moe
 
-#endif // MOE_LIB_TOOLS_RUN_REPORT_H
+#endif // MOE_TOOLS_RUN_REPORT_H
