@@ -12,6 +12,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
+#include "moe/Conversion/Utils/RuntimeCalls.h"
 #include "moe/Dialect/MoE/IR/MoE.h"
 
 using namespace mlir;
@@ -34,26 +35,14 @@ static Value toI64(ImplicitLocOpBuilder &b, Value value) {
   return arith::ExtSIOp::create(b, b.getI64Type(), value);
 }
 
-/// Names the operation by its node in the source model, if it has one.
-static std::string describe(Operation *op) {
-  std::string name = op->getName().getStringRef().str();
-  op->getLoc()->walk([&](Location inner) {
-    auto named = dyn_cast<NameLoc>(inner);
-    if (!named)
-      return WalkResult::advance();
-    name = "node '" + named.getName().str() + "' (" + name + ")";
-    return WalkResult::interrupt();
-  });
-  return name;
-}
-
 static void check(ImplicitLocOpBuilder &b, Operation *op,
                   arith::CmpIPredicate predicate, Value found, Value limit,
                   const Twine &message) {
   found = toI64(b, found);
   limit = toI64(b, limit);
   Value holds = arith::CmpIOp::create(b, predicate, found, limit);
-  CheckOp::create(b, holds, found, limit, b.getStringAttr(describe(op)),
+  CheckOp::create(b, holds, found, limit,
+                  b.getStringAttr(describeOperation(op)),
                   b.getStringAttr(message));
 }
 

@@ -23,6 +23,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/IRMapping.h"
+#include "moe/Conversion/Utils/RuntimeCalls.h"
 #include "llvm/Support/DebugLog.h"
 
 #define DEBUG_TYPE "convert-onnx-to-moe"
@@ -131,15 +132,13 @@ static Dims foreignDims(OpResult result, Lowering &l) {
       if (auto value = dyn_cast<Value>(size))
         if (auto known = l.indices.find(value); known != l.indices.end())
           dim = known->second;
-  } else if (isa<tensor::CastOp>(op) ||
-             (isa<linalg::GenericOp>(op) && op->getNumOperands() > 0)) {
-    // A cast, and an elementwise operation: the sizes of the operand of the
-    // same rank.
-    if (auto generic = dyn_cast<linalg::GenericOp>(op))
-      if (!generic.getMatchingIndexingMap(generic.getDpsInitOperand(0))
-               .isIdentity() ||
-          !generic.getIndexingMapsArray().front().isIdentity())
-        return dims;
+  } else if (auto generic = dyn_cast<linalg::GenericOp>(op);
+             generic && op->getNumOperands() > 0) {
+    // An elementwise operation: the sizes of the operand of the same rank.
+    if (!generic.getMatchingIndexingMap(generic.getDpsInitOperand(0))
+             .isIdentity() ||
+        !generic.getIndexingMapsArray().front().isIdentity())
+      return dims;
     if (Tensor t = l.lookup(op->getOperand(0));
         t && t->rank() == type.getRank())
       for (int64_t i = 0; i < type.getRank(); ++i)
@@ -149,9 +148,41 @@ static Dims foreignDims(OpResult result, Lowering &l) {
   return dims;
 }
 
+/// What `operand` is required to have in dimension `dim`.
+static std::string describeSize(OpOperand &operand, int64_t dim) {
+  unsigned number = operand.getOperandNumber();
+  if (isa<RouteOp>(operand.getOwner()) && number == 0 && dim == 1)
+    return "expects router logits of {limit} experts, got {found}";
+  if (isa<DispatchOp>(operand.getOwner()) && number == 0 && dim == 1)
+    return "expects tokens of {limit} elements, got {found}";
+  return ("expects a size of {limit} in dimension " + Twine(dim) +
+          " of operand " + Twine(number) + ", got {found}")
+      .str();
+}
+
+/// `t` as `operand` requires it: what its type says beyond what is known is a
+/// declaration, which the run may break, so it is checked there.
+static FailureOr<Value> operandValue(OpOperand &operand, Tensor t,
+                                     Lowering &l) {
+  Value value = l.value(t);
+  Type expected = operand.get().getType();
+  if (value.getType() == expected)
+    return value;
+  Operation *op = operand.getOwner();
+  if (!tensor::CastOp::areCastCompatible(value.getType(), expected))
+    return op->emitError() << "expects an operand of type " << expected
+                           << ", got " << value.getType();
+  if (auto type = dyn_cast<RankedTensorType>(expected))
+    for (int64_t i = 0; i < type.getRank(); ++i)
+      if (!type.isDynamicDim(i))
+        l.checkEqual(t->dims[i], type.getDimSize(i), describeSize(operand, i));
+  return Value(tensor::CastOp::create(l.b, expected, value));
+}
+
 /// Converts the operands of `op`, whose results take the places of `results`.
 static LogicalResult keepOperation(Operation *op, ValueRange results,
                                    Lowering &l) {
+  l.subject = describeOperation(op);
   SmallVector<Dims> allDims;
   // The sizes are read off the ONNX operands, before these are replaced.
   for (OpResult result : op->getResults())
@@ -167,17 +198,10 @@ static LogicalResult keepOperation(Operation *op, ValueRange results,
       Tensor t = l.lookup(operand.get());
       if (!t)
         continue;
-      Value value = l.value(t);
-      Type expected = operand.get().getType();
-      if (value.getType() != expected) {
-        if (!tensor::CastOp::areCastCompatible(value.getType(), expected)) {
-          op->emitError() << "expects an operand of type " << expected
-                          << ", got " << value.getType();
-          return WalkResult::interrupt();
-        }
-        value = tensor::CastOp::create(l.b, expected, value);
-      }
-      operand.set(value);
+      FailureOr<Value> value = operandValue(operand, t, l);
+      if (failed(value))
+        return WalkResult::interrupt();
+      operand.set(*value);
     }
     return WalkResult::advance();
   });
@@ -204,8 +228,9 @@ static LogicalResult keepOperation(Operation *op, ValueRange results,
 //===----------------------------------------------------------------------===//
 
 static LogicalResult convertNode(onnx::NodeOp node, Lowering &l) {
-  LDBG() << node.describe();
   l.node = node;
+  l.subject = node.describe();
+  LDBG() << l.subject;
   std::string why;
   const Converter *converter = Registry::get().lookup(node, why);
   for (auto [i, input] : llvm::enumerate(node.getInputs()))
@@ -241,6 +266,15 @@ static LogicalResult convertReturn(func::ReturnOp op, func::FuncOp func,
   return success();
 }
 
+/// What `op` casts. A cast adds nothing to what is known: what reads its result
+/// requires of the operand itself what its type says.
+static Tensor castOperand(Operation *op, Lowering &l) {
+  auto cast = dyn_cast<tensor::CastOp>(op);
+  return cast && isa<RankedTensorType>(cast.getType())
+             ? l.lookup(cast.getSource())
+             : nullptr;
+}
+
 /// Converts `op` if it is of the onnx dialect.
 static LogicalResult convertONNX(Operation *op, Lowering &l) {
   if (auto node = dyn_cast<onnx::NodeOp>(op))
@@ -260,6 +294,10 @@ LogicalResult raise::convertGraph(Region &graph, Lowering &l) {
     if (isa<onnx::ONNXDialect>(op.getDialect())) {
       if (failed(convertONNX(&op, l)))
         return failure();
+      continue;
+    }
+    if (Tensor source = castOperand(&op, l)) {
+      l.map(op.getResult(0), source);
       continue;
     }
     // Only tensors are mapped by the lowering.
@@ -297,6 +335,9 @@ static LogicalResult convertFunction(func::FuncOp func,
     } else if (isa<onnx::ONNXDialect>(op->getDialect())) {
       if (failed(convertONNX(op, l)))
         return failure();
+      erase.push_back(op);
+    } else if (Tensor source = castOperand(op, l)) {
+      l.map(op->getResult(0), source);
       erase.push_back(op);
     } else if (failed(keepOperation(op, op->getResults(), l))) {
       return failure();

@@ -275,7 +275,7 @@ void Lowering::check(Value ok, Value found, Value limit, StringRef message) {
                ? v
                : Value(arith::IndexCastOp::create(b, b.getI64Type(), v));
   };
-  CheckOp::create(b, ok, asI64(found), asI64(limit), node.describe(), message);
+  CheckOp::create(b, ok, asI64(found), asI64(limit), subject, message);
 }
 
 void Lowering::checkEqual(const Expr &found, const Expr &limit,

@@ -30,6 +30,18 @@ Value moe::getSessionContext(Operation *op) {
   return {};
 }
 
+std::string moe::describeOperation(Operation *op) {
+  std::string name = op->getName().getStringRef().str();
+  op->getLoc()->walk([&](Location inner) {
+    auto named = dyn_cast<NameLoc>(inner);
+    if (!named)
+      return WalkResult::advance();
+    name = "node '" + named.getName().str() + "' (" + name + ")";
+    return WalkResult::interrupt();
+  });
+  return name;
+}
+
 Value moe::callRuntime(ImplicitLocOpBuilder &b, StringRef name,
                        TypeRange results, ValueRange operands) {
   auto module =

@@ -78,6 +78,42 @@ class BadInput(unittest.TestCase):
         np.savez(case, x=x, logits=logits)
         subprocess.run(["moe-run", library, "--inputs", case], check=True, stdout=subprocess.DEVNULL)
 
+    def test_sizes_that_only_a_run_knows(self):
+        """What the weights of experts require of operands whose sizes are dynamic, or declared wrongly."""
+        random = np.random.default_rng(0)
+        graph = Graph()
+        x, logits = graph.input("x", ["tokens", "width"]), graph.input("logits", ["tokens", "experts"])
+        matrix = graph.input("matrix", ["width", "experts"])
+        declared = graph("MatMul", x, matrix, name="declared")
+        weights = random_moe(random, WIDTH, 16, EXPERTS)
+        graph.output("y", add_moe(graph, x, logits, weights, name="dynamic", k=2), ["tokens", WIDTH])
+        graph.output("z", add_moe(graph, x, declared, weights, name="hinted", k=2), ["tokens", WIDTH])
+        model = graph.model()
+        model.graph.value_info.append(helper.make_tensor_value_info(declared, TensorProto.FLOAT, ["tokens", EXPERTS]))
+        onnx.save(model, self.path)
+        library = os.path.join(self.folder, "model.so")
+        subprocess.run(["moe-compile", self.path, "-o", library[:-3]], check=True)
+        case = os.path.join(self.folder, "case.npz")
+
+        def run(width, scored, declared):
+            ones = lambda *shape: np.ones(shape, np.float32)
+            np.savez(case, x=ones(3, width), logits=ones(3, scored), matrix=ones(width, declared))
+            return ["moe-run", library, "--inputs", case]
+
+        before = sorted(os.listdir(self.folder)) + ["case.npz"]
+        before.sort()
+        expects = r"error: node '%s' \(moe\.%s\): expects %s, got %d"
+        for scored in (0, 3, 5):
+            text = expects % ("dynamic", "route", "router logits of 4 experts", scored)
+            self.refuse(run(WIDTH, scored, scored), text, 2, before)
+        self.refuse(run(WIDTH - 1, 4, 4), expects % ("dynamic", "dispatch", "tokens of 24 elements", 23), 2, before)
+        # A declared size is checked as well.
+        model.graph.input[1].type.tensor_type.shape.dim[1].dim_value = EXPERTS
+        onnx.save(model, self.path)
+        subprocess.run(["moe-compile", self.path, "-o", library[:-3]], check=True)
+        self.refuse(run(WIDTH, 4, 2), expects % ("hinted", "route", "router logits of 4 experts", 2), 2, before)
+        subprocess.run(run(WIDTH, 4, 4), check=True, stdout=subprocess.DEVNULL)
+
 
 if __name__ == "__main__":
     unittest.main()

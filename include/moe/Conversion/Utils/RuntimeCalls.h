@@ -27,6 +27,10 @@ inline constexpr StringLiteral kContextAttr = "moe.context";
 /// the function has none.
 Value getSessionContext(Operation *op);
 
+/// What a run-time error calls `op`: by its node in the source model, if it has
+/// one.
+std::string describeOperation(Operation *op);
+
 /// Calls the runtime function `name`, declaring it in the module of the
 /// insertion point when it is new. Returns the result, or null for none.
 Value callRuntime(ImplicitLocOpBuilder &b, StringRef name, TypeRange results,
