@@ -2,18 +2,15 @@
 # or that no memory holds, an error that names the node, what it found and what it requires.
 # REQUIRES: python-numpy, python-onnx, python-onnxruntime
 # RUN: rm -rf %t && mkdir -p %t && %python %s %t
-import os
-import re
 import sys
 import unittest
 
 import moe_mlir
 import numpy as np
-import onnx
-import onnxruntime
-from onnx import helper, numpy_helper
+from node_testing import NodeTest
+from onnx import helper
 
-FOLDER = sys.argv.pop()
+NodeTest.folder = sys.argv.pop()
 MOST, LEAST, GREATEST = 2**47, -(2**63), 2**63 - 1
 UNFIT = f"at least {GREATEST}"
 SHAPE = f"expects a shape of at most {MOST} elements beside sizes of 0, got "
@@ -31,50 +28,7 @@ def floats(*shape):
     return np.arange(np.prod(shape, dtype=int), dtype=np.float32).reshape(shape)
 
 
-def element(dtype):
-    return helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-
-
-class DataSizes(unittest.TestCase):
-    count = 0
-
-    def node(self, op, *inputs, rank=1, dtype=np.float32, outputs=1, lists=True, constants=None, before=(), **attributes):
-        """Compiles a model of one node 'n' (behind those `before` it); `inputs` are examples of what it is run with."""
-        self.names = [f"x{i}" for i in range(len(inputs))]
-        names = [f"y{i}" for i in range(outputs)]
-        made = [(n, element(x.dtype), [len(x)] if lists and x.dtype == np.int64 and x.ndim else [None] * x.ndim) for n, x in zip(self.names, inputs)]
-        constants = constants or {}
-        taken = attributes.pop("taken", self.names + list(constants))
-        graph = helper.make_graph(
-            [*before, helper.make_node(op, taken, names, name="n", **attributes)],
-            "g",
-            [helper.make_tensor_value_info(*info) for info in made],
-            [helper.make_tensor_value_info(n, element(dtype), [None] * rank) for n in names],
-            [numpy_helper.from_array(value, name) for name, value in constants.items()],
-        )
-        model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20)])
-        DataSizes.count += 1
-        self.stem = os.path.join(FOLDER, f"{op}-{self.count}")
-        onnx.save(model, self.stem + ".onnx")
-        self.op = op
-        self.model = moe_mlir.Model(moe_mlir.compile(self.stem + ".onnx", self.stem))
-        self.addCleanup(self.model.close)
-
-    def accept(self, *inputs, expected=None):
-        """The result is onnxruntime's, or `expected` where that is wrong."""
-        feed = dict(zip(self.names, inputs))
-        if expected is None:
-            session = onnxruntime.InferenceSession(self.stem + ".onnx", providers=["CPUExecutionProvider"])
-            expected = session.run(None, feed)[0]
-        found = self.model.run(feed)["y0"]
-        self.assertEqual((found.shape, found.dtype), (expected.shape, expected.dtype))
-        np.testing.assert_array_equal(found, expected)
-
-    def refuse(self, text, *inputs):
-        with self.assertRaises(moe_mlir.NodeError) as caught:
-            self.model.run(dict(zip(self.names, inputs)))
-        self.assertEqual(str(caught.exception), f"node 'n' ({self.op}): {text}")
-
+class DataSizes(NodeTest):
     def test_constant_of_shape(self):
         self.node("ConstantOfShape", ints(1, 1), rank=2)
         for sizes in ((2, 3), (0, 7), (2**40, 0)):
