@@ -24,6 +24,8 @@ void moe::buildRaisePipeline(OpPassManager &pm) {
   // has its own meaning.
   pm.addPass(createONNXRecognizeMoE());
   pm.addPass(createConvertONNXToMoE());
+  // Before anything spreads what the checks are about.
+  pm.addNestedPass<func::FuncOp>(createHoistChecks());
   // Each node was converted on its own: sizes that several need, and the casts
   // between what is known about one, meet here.
   pm.addPass(createCanonicalizerPass());

@@ -114,6 +114,20 @@ class BadInput(unittest.TestCase):
         self.refuse(run(WIDTH, 4, 2), expects % ("hinted", "route", "router logits of 4 experts", 2), 2, before)
         subprocess.run(run(WIDTH, 4, 4), check=True, stdout=subprocess.DEVNULL)
 
+    def test_sizes_behind_elementwise_code(self):
+        """The static size that a product requires holds for the code in front of it too, once it has been checked."""
+        graph = Graph()
+        x, matrix = graph.input("x", ["n", "k"]), graph.input("matrix", [16, 3])
+        graph.output("y", graph("MatMul", graph("Neg", x), matrix, name="product"), ["n", 3])
+        onnx.save(graph.model(), self.path)
+        library = os.path.join(self.folder, "model.so")
+        subprocess.run(["moe-compile", self.path, "-o", library[:-3]], check=True)
+        case = os.path.join(self.folder, "case.npz")
+        # With 16 elements each, these rows would reach far beyond what is there.
+        np.savez(case, x=np.ones((1 << 20, 1), np.float32), matrix=np.ones((16, 3), np.float32))
+        text = r"error: node 'product' \(MatMul\): expects inner dimensions that agree, got 1 and 16"
+        self.refuse(["moe-run", library, "--inputs", case], text, 2, sorted(os.listdir(self.folder)))
+
 
 if __name__ == "__main__":
     unittest.main()

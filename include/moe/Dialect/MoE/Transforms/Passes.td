@@ -66,6 +66,16 @@ def QuantizeWeights : Pass<"moe-quantize-weights", "::mlir::ModuleOp"> {
     Statistic<"numWeights", "num-weights", "weights made quantized ones">];
 }
 
+def HoistChecks : Pass<"moe-hoist-checks", "::mlir::func::FuncOp"> {
+  let summary = "move run-time checks to where their operands are known";
+  let description = [{
+    Moves each `moe.check`, with the arithmetic on sizes that it needs, behind the
+    last operation it depends on. What a check makes certain about a size may then
+    be used by all code that comes after that size, also where canonicalization
+    spreads a static size backwards, from a node to those in front of it.
+  }];
+}
+
 def FuseElementwise : Pass<"moe-fuse-elementwise", "::mlir::func::FuncOp"> {
   let summary = "merge elementwise operations";
   let description = [{
