@@ -347,8 +347,6 @@ LogicalResult Compilation::checkOverwrites() {
 
 LogicalResult Compilation::load() {
   progress.begin("import");
-  if (fs::is_directory(options.input))
-    return emitError(UnknownLoc::get(&context)) << "is a folder";
   bool isText =
       path::extension(options.input) == ".mlir" || options.input == "-";
   if (failed(isText ? parseModule() : importModel()))
@@ -443,7 +441,9 @@ LogicalResult Compilation::packModel(ModelDescriptor &descriptor) {
   progress.begin("weights");
   PackOptions pack;
   pack.source.path = folderOf(*module, /*checkpoint=*/false);
-  if (options.input != "-")
+  if (fs::is_directory(options.input))
+    pack.source.linked = linkedFolder(options.input + "/config.json");
+  else if (options.input != "-")
     pack.source.linked = linkedFolder(options.input);
   pack.checkpoint.path = folderOf(*module, /*checkpoint=*/true);
 #ifdef MOE_ENABLE_ONNX

@@ -20,9 +20,9 @@ namespace cl = llvm::cl;
 
 static cl::OptionCategory category("Options");
 
-static cl::opt<std::string> input(cl::Positional, cl::Required,
-                                  cl::desc("<model.onnx or module.mlir>"),
-                                  cl::cat(category));
+static cl::opt<std::string>
+    input(cl::Positional, cl::Required,
+          cl::desc("<model.onnx, folder or module.mlir>"), cl::cat(category));
 static cl::opt<std::string>
     output("o", cl::value_desc("name"), cl::cat(category),
            cl::desc("Results are <name>.so, <name>.weights, <name>.h and "
@@ -126,7 +126,8 @@ int main(int argc, char **argv) {
   });
   cl::ParseCommandLineOptions(
       argc, argv,
-      "Compiles an ONNX mixture-of-experts model to a native library\n");
+      "Compiles a mixture-of-experts model, an ONNX file or a Hugging Face "
+      "folder (config.json and safetensors), to a native library\n");
 
   DriverOptions options;
   options.input = input;

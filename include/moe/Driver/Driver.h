@@ -32,7 +32,7 @@ enum class EmitKind {
 };
 
 struct DriverOptions {
-  /// An ONNX model, or MLIR text (.mlir).
+  /// An ONNX model, a folder with a config.json, or MLIR text (.mlir).
   std::string input;
   /// Where results go: "dir/model" makes dir/model.so, dir/model.weights and so
   /// on; the suffix of the main result may be given too. Text goes to standard

@@ -140,6 +140,17 @@ Value ExpertWeights::takeViews(OpBuilder &builder, Location loc,
   };
   if (operand.stacked) {
     WeightOp weight = symbols.lookup(operand.stacked);
+    if (WeightStackOp stack = symbols.lookupStack(operand.stacked)) {
+      SmallVector<WeightOp> slices;
+      for (WeightOp slice : symbols.slices(stack)) {
+        slices.push_back(
+            slice ? symbolOf(WeightView::of(slice), what.rank, what.dim - 1)
+                  : slice);
+        if (!slices.back())
+          return {};
+      }
+      return symbols.read(builder, loc, symbols.getOrCreateStack(slices));
+    }
     if (!weight)
       return {};
     WeightView view = WeightView::of(weight);

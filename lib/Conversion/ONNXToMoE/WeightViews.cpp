@@ -221,6 +221,18 @@ WeightOp WeightSymbols::lookup(Value value) const {
   return constant ? symbols.lookup<WeightOp>(constant.getValue()) : WeightOp();
 }
 
+WeightStackOp WeightSymbols::lookupStack(Value value) const {
+  auto read = value ? value.getDefiningOp<GetWeightOp>() : GetWeightOp();
+  return read ? symbols.lookup<WeightStackOp>(read.getWeight())
+              : WeightStackOp();
+}
+
+SmallVector<WeightOp> WeightSymbols::slices(WeightStackOp stack) const {
+  return llvm::map_to_vector(stack.getWeights(), [&](Attribute name) {
+    return symbols.lookup<WeightOp>(cast<FlatSymbolRefAttr>(name).getValue());
+  });
+}
+
 std::optional<WeightView> WeightSymbols::view(Value value) const {
   if (WeightOp weight = lookup(value))
     return WeightView::of(weight);

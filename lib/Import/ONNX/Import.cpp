@@ -21,17 +21,24 @@
 #include "moe/Dialect/MoE/IR/MoE.h"
 #include "moe/Dialect/ONNX/IR/ONNXOps.h"
 
+#include "moe/Import/HuggingFace/Decoder.h"
+#include "moe/Import/Safetensors/JSONText.h"
+
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
 #include "llvm/Support/DebugLog.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
 
 #define DEBUG_TYPE "import-onnx"
 
 using namespace mlir;
 using namespace mlir::moe;
 using namespace mlir::moe::onnx_import;
+
+static constexpr llvm::StringLiteral kConfigFile = "config.json";
 
 void mlir::moe::registerONNXImportDialects(DialectRegistry &registry) {
   registry.insert<func::FuncDialect, MoEDialect, onnx::ONNXDialect>();
@@ -49,6 +56,8 @@ public:
 
 private:
   LogicalResult load();
+  /// The same for a folder with a config.json.
+  LogicalResult loadFolder();
   /// Takes the initializers from `options.weights`.
   LogicalResult replaceWeights();
   LogicalResult check();
@@ -97,6 +106,48 @@ LogicalResult Importer::load() {
   if (!options.weights.empty() && failed(replaceWeights()))
     return failure();
   return report(tensors.resolve(model, scanned->payloads));
+}
+
+LogicalResult Importer::loadFolder() {
+  if (!options.weights.empty())
+    return report(Twine("has weights beside it, expects no others"));
+  if (failed(report(files.open(path, "a config.json"))))
+    return failure();
+  // Deep enough for what models are configured with.
+  constexpr unsigned kMaxDepth = 16;
+  llvm::Expected<llvm::json::Value> config =
+      parseJSONText(files.model(), kMaxDepth);
+  if (!config)
+    return report(config.takeError());
+  const llvm::json::Object *object = config->getAsObject();
+  if (!object)
+    return report(Twine("is no JSON object, expects a model's configuration"));
+
+  Checkpoint checkpoint(files);
+  llvm::Expected<std::string> index = findCheckpoint(files.directory());
+  if (!index)
+    return report(Twine("the folder " + llvm::toString(index.takeError())));
+  StringRef name = llvm::sys::path::filename(*index);
+  if (llvm::Error error = checkpoint.read(name))
+    return report("the folder's '" + name + "' " +
+                  llvm::toString(std::move(error)));
+  CheckpointTensors names;
+  for (const auto &[name, tensor] : checkpoint.all())
+    names[name] = &tensor.header;
+  DecoderWeights weights;
+  std::vector<std::string> problems =
+      buildDecoder(*object, names, model, weights);
+  for (const std::string &problem : problems)
+    (void)report(Twine(problem));
+  if (!problems.empty())
+    return failure();
+  for (const auto &[name, slices] : weights) {
+    SmallVector<TensorRange> parts;
+    for (const std::string &slice : slices)
+      parts.push_back(checkpoint.range(*checkpoint.find(slice)));
+    tensors.bind(name, parts);
+  }
+  return report(tensors.resolve(model, {}));
 }
 
 LogicalResult Importer::replaceWeights() {
@@ -158,7 +209,9 @@ LogicalResult Importer::prepare() {
 }
 
 OwningOpRef<ModuleOp> Importer::run() {
-  if (failed(load()) || failed(check()) || failed(prepare()))
+  bool isFolder = llvm::sys::path::filename(path) == kConfigFile;
+  if (failed(isFolder ? loadFolder() : load()) || failed(check()) ||
+      failed(prepare()))
     return nullptr;
   OwningOpRef<ModuleOp> module =
       buildModule(model, tensors, files, path, context);
@@ -174,5 +227,8 @@ OwningOpRef<ModuleOp> mlir::moe::importONNX(StringRef path,
   registerONNXImportDialects(registry);
   context.appendDialectRegistry(registry);
   context.loadAllAvailableDialects();
-  return Importer(path, context, options).run();
+  SmallString<256> file(path);
+  if (llvm::sys::fs::is_directory(path))
+    llvm::sys::path::append(file, kConfigFile);
+  return Importer(file, context, options).run();
 }

@@ -70,6 +70,9 @@ public:
   /// The symbol that `value` reads; null when `value` is not the result of a
   /// `moe.get_weight` of a `moe.weight`.
   WeightOp lookup(Value value) const;
+  /// The same for a `moe.weight_stack`, and what it consists of.
+  WeightStackOp lookupStack(Value value) const;
+  SmallVector<WeightOp> slices(WeightStackOp stack) const;
   /// The view that is all of `value`: of a weight or a constant.
   std::optional<WeightView> view(Value value) const;
   /// The symbol for `view`: an existing one, or `@name__view` next to it. Null

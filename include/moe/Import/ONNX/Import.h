@@ -52,8 +52,10 @@ struct ONNXImportOptions {
 /// The dialects that an imported module uses.
 void registerONNXImportDialects(DialectRegistry &registry);
 
-/// Imports the model at `path`. On failure returns null after one diagnostic
-/// per problem, located at the model file; its text names the node.
+/// Imports the model at `path`: an ONNX file, or a folder with a config.json
+/// and safetensors files as Hugging Face has them. On failure returns null
+/// after one diagnostic per problem, located at the model file; its text names
+/// the node.
 OwningOpRef<ModuleOp> importONNX(StringRef path, MLIRContext &context,
                                  const ONNXImportOptions &options = {});
 

@@ -1,0 +1,51 @@
+//===- Decoder.h - A language model from its configuration ------*- C++ -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Builds the graph of a Hugging Face checkpoint (config.json and the names and
+// shapes of its tensors) as exporters would write it, so that everything behind
+// the import is shared: tokens in, logits out, past and present keys and
+// values.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_IMPORT_HUGGINGFACE_DECODER_H
+#define MOE_IMPORT_HUGGINGFACE_DECODER_H
+
+#include "moe/Import/Safetensors/Safetensors.h"
+#include "llvm/Support/JSON.h"
+
+#include <functional>
+#include <map>
+
+namespace onnx {
+class ModelProto;
+} // namespace onnx
+
+namespace mlir::moe {
+
+/// The tensors of a checkpoint by name.
+using CheckpointTensors = std::map<std::string, const SafetensorsTensor *>;
+
+/// The tensors of the checkpoint that an initializer of the graph consists of:
+/// one, or its slices along dimension 0.
+using DecoderWeights = std::map<std::string, std::vector<std::string>>;
+
+/// Builds `model`, whose initializers have no values but those in `weights`.
+/// Returns a line for each thing that is missing, contradictory or unknown:
+/// what could change the result is honoured or refused.
+std::vector<std::string> buildDecoder(const llvm::json::Object &config,
+                                      const CheckpointTensors &tensors,
+                                      ::onnx::ModelProto &model,
+                                      DecoderWeights &weights);
+
+/// The values of `model_type` that `buildDecoder` knows.
+std::vector<std::string> supportedDecoders();
+
+} // namespace mlir::moe
+
+#endif // MOE_IMPORT_HUGGINGFACE_DECODER_H

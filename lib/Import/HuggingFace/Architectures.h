@@ -1,0 +1,111 @@
+//===- Architectures.h - What tells decoders apart --------------*- C++ -*-===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// All of these are a stack of attention and (mostly sparse) feed-forward layers
+// with norms in front. A family is a row of this table; the builder has no case
+// for any of them.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_LIB_IMPORT_HUGGINGFACE_ARCHITECTURES_H
+#define MOE_LIB_IMPORT_HUGGINGFACE_ARCHITECTURES_H
+
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringRef.h"
+
+namespace mlir::moe {
+
+/// How experts are chosen and weighed.
+enum class RouterKind {
+  SoftmaxThenTopK,
+  TopKThenSoftmax,
+};
+
+/// Whether the chosen weights are divided by their sum.
+enum class Renormalize { Always, AsConfigured, Never };
+
+/// What q_norm and k_norm are about.
+enum class HeadNorm { None, EachHead, AllHeads };
+
+/// Which layers have a sliding window: all if there is a size, or only where
+/// use_sliding_window says so, from max_window_layers on.
+enum class Window { Sized, Enabled, EnabledFromLayer };
+
+struct Architecture {
+  llvm::StringLiteral modelType;
+  RouterKind router = RouterKind::SoftmaxThenTopK;
+  Renormalize renormalize = Renormalize::AsConfigured;
+  HeadNorm headNorm = HeadNorm::None;
+  Window window = Window::Sized;
+  /// The key of the experts' inner size.
+  llvm::StringLiteral expertSize = "moe_intermediate_size";
+  /// Names below a layer: the sparse block, its router, and the three matrices
+  /// of an expert; of all experts at once where `stacked`, gate and up in one.
+  llvm::StringLiteral block = "mlp";
+  llvm::StringLiteral gateWeight = "gate.weight";
+  llvm::StringLiteral gate = "gate_proj", up = "up_proj", down = "down_proj";
+  bool stacked = false;
+  /// An expert for all tokens, with a gate of its own.
+  bool gatedSharedExpert = false;
+  /// Multipliers of embeddings, scores, residuals and logits.
+  bool multipliers = false;
+};
+
+inline constexpr Architecture makeMixtral() {
+  Architecture a{"mixtral"};
+  a.renormalize = Renormalize::Always;
+  a.expertSize = "intermediate_size";
+  a.block = "block_sparse_moe";
+  a.gate = "w1";
+  a.up = "w3";
+  a.down = "w2";
+  return a;
+}
+
+inline constexpr Architecture makeQwen2() {
+  Architecture a{"qwen2_moe"};
+  a.window = Window::EnabledFromLayer;
+  a.gatedSharedExpert = true;
+  return a;
+}
+
+inline constexpr Architecture makeQwen3() {
+  Architecture a{"qwen3_moe"};
+  a.headNorm = HeadNorm::EachHead;
+  a.window = Window::Enabled;
+  return a;
+}
+
+inline constexpr Architecture makeOLMoE() {
+  Architecture a{"olmoe"};
+  a.headNorm = HeadNorm::AllHeads;
+  a.expertSize = "intermediate_size";
+  return a;
+}
+
+inline constexpr Architecture makeGranite() {
+  Architecture a{"granitemoe"};
+  a.router = RouterKind::TopKThenSoftmax;
+  a.renormalize = Renormalize::Never;
+  a.expertSize = "intermediate_size";
+  a.block = "block_sparse_moe";
+  a.gateWeight = "router.layer.weight";
+  a.gate = "input_linear";
+  a.down = "output_linear";
+  a.stacked = true;
+  a.multipliers = true;
+  return a;
+}
+
+inline constexpr Architecture kArchitectures[] = {
+    makeMixtral(), makeQwen2(), makeQwen3(), makeOLMoE(), makeGranite(),
+};
+
+} // namespace mlir::moe
+
+#endif // MOE_LIB_IMPORT_HUGGINGFACE_ARCHITECTURES_H

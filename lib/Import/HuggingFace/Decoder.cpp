@@ -1,0 +1,615 @@
+//===- Decoder.cpp - A language model from its configuration --------------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The forms of routers and experts are those that docs/Recognition.md lists for
+// torch: what recognises them is shared, and so is what happens if it does not.
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe/Import/HuggingFace/Decoder.h"
+
+#include "Architectures.h"
+#include "Config.h"
+#include "GraphWriter.h"
+#include "Rotary.h"
+
+#include "llvm/ADT/StringSwitch.h"
+
+#include <cmath>
+#include <set>
+
+using namespace llvm;
+using namespace mlir::moe;
+using ::onnx::TensorProto;
+
+/// The first operator set with windows in Attention.
+static constexpr int64_t kOpset = 25;
+static constexpr const char *kMicrosoft = "com.microsoft";
+
+namespace {
+class DecoderBuilder {
+public:
+  DecoderBuilder(const Architecture &family, Config &config,
+                 const CheckpointTensors &tensors, ::onnx::ModelProto &model,
+                 DecoderWeights &weights, std::vector<std::string> &problems)
+      : family(family), config(config), tensors(tensors), weights(weights),
+        problems(problems), graph(*model.mutable_graph()),
+        write(*model.mutable_graph()) {}
+
+  void build();
+
+private:
+  void readSizes();
+  int64_t readExperts();
+  void readWindow();
+  void readSparseLayers();
+  void chooseType();
+  void buildInputs();
+  void buildPositions();
+  Name buildAttention(Name x, int64_t layer);
+  Name buildSparseBlock(Name x, int64_t layer);
+  std::pair<Name, Name> buildRouter(Name rows, const std::string &block);
+  Name buildExperts(Name rows, Name weights, Name ids,
+                    const std::string &block);
+  Name buildMLP(Name x, const std::string &prefix, int64_t inner);
+
+  // Tensors of the checkpoint.
+  bool has(const std::string &name) const { return tensors.count(name) != 0; }
+  const SafetensorsTensor *take(const std::string &name,
+                                ArrayRef<int64_t> shape);
+  Name weight(const std::string &name, ArrayRef<int64_t> shape);
+  Name stack(const std::string &name, ArrayRef<std::string> slices,
+             ArrayRef<int64_t> shape);
+  void refuseUnusedTensors();
+
+  // Pieces of graphs.
+  Name linear(Name x, const std::string &prefix, int64_t outputs,
+              int64_t inputs);
+  Name norm(Name x, const std::string &name, int64_t size);
+  Name headNorm(Name x, const std::string &name, int64_t heads);
+  Name activate(Name gate, Name up) {
+    Name sigmoid = write.node("Sigmoid", {gate});
+    return write.node("Mul", {write.node("Mul", {gate, sigmoid}), up});
+  }
+  Name scaled(Name x, double factor) {
+    return factor == 1 ? x : write.node("Mul", {x, write.real(factor, type)});
+  }
+  Name reshape(Name x, ArrayRef<int64_t> shape) {
+    return write.node("Reshape", {x, write.integers(shape)});
+  }
+  Name unsqueeze(Name x, ArrayRef<int64_t> axes) {
+    return write.node("Unsqueeze", {x, write.integers(axes)});
+  }
+  Name cast(Name x, int64_t to) {
+    return write.node("Cast", {x}, {{"to", to}});
+  }
+
+  const Architecture &family;
+  Config &config;
+  const CheckpointTensors &tensors;
+  DecoderWeights &weights;
+  std::vector<std::string> &problems;
+  ::onnx::GraphProto &graph;
+  GraphWriter write;
+
+  int64_t hidden, vocabulary, layers, heads, keyHeads, headSize;
+  int64_t experts, chosen, expertSize, sharedSize = 0, denseSize = 0;
+  double epsilon, attentionScale, residualFactor = 1, embeddingFactor = 1,
+                                  logitsFactor = 1;
+  bool renormalize = false;
+  int64_t window = -1, firstWindowLayer = 0;
+  std::set<int64_t> denseLayers;
+  Rotary rotary;
+  std::optional<double> clip;
+
+  int32_t type = TensorProto::FLOAT;
+  const SafetensorsType *storedType = nullptr;
+  std::set<std::string> used;
+  Name mask, cosines, sines;
+};
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Configuration
+//===----------------------------------------------------------------------===//
+
+/// Keys about training, generation, or how the checkpoint was made.
+static constexpr StringLiteral kIrrelevant[] = {
+    "_name_or_path", "architectures", "attention_dropout", "auto_map",
+    "bos_token_id", "chunk_size_feed_forward", "classifier_dropout", "dtype",
+    "embd_pdrop", "eos_token_id", "hidden_dropout", "hidden_dropout_prob",
+    "id2label", "initializer_range", "is_decoder", "label2id",
+    "max_position_embeddings", "model_type", "output_router_logits",
+    "pad_token_id", "return_dict", "resid_pdrop", "router_aux_loss_coef",
+    "router_jitter_noise", "tokenizer_class", "torch_dtype",
+    "transformers_version", "use_cache", "pretraining_tp", "head_dim",
+    // Which biases there are is seen from the tensors.
+    "attention_bias", "qkv_bias"};
+
+void DecoderBuilder::readSizes() {
+  hidden = config.size("hidden_size");
+  vocabulary = config.size("vocab_size");
+  layers = config.count("num_hidden_layers");
+  heads = config.size("num_attention_heads");
+  keyHeads = config.size("num_key_value_heads", heads);
+  headSize = config.count("head_dim", std::max<int64_t>(hidden / heads, 1));
+  experts = readExperts();
+  chosen = config.size("num_experts_per_tok");
+  expertSize = config.size(family.expertSize);
+  epsilon = config.real("rms_norm_eps");
+  attentionScale = 1.0 / std::sqrt(static_cast<double>(headSize));
+  if (chosen > experts)
+    config.problem("key 'num_experts_per_tok' expects at most the " +
+                   Twine(experts) + " experts");
+  if (heads % keyHeads != 0)
+    config.problem("key 'num_key_value_heads' expects a divisor of the " +
+                   Twine(heads) + " heads");
+  if (std::string act = config.string("hidden_act", "silu"); act != "silu")
+    config.problem("key 'hidden_act' expects silu, '" + act +
+                   "' is not supported");
+  renormalize = family.renormalize == Renormalize::Always;
+  if (family.renormalize == Renormalize::AsConfigured)
+    renormalize = config.flag("norm_topk_prob", false);
+  if (family.headNorm == HeadNorm::AllHeads && config.has("clip_qkv"))
+    clip = config.real("clip_qkv");
+  if (family.gatedSharedExpert)
+    sharedSize = config.size("shared_expert_intermediate_size");
+  if (family.multipliers) {
+    embeddingFactor = config.real("embedding_multiplier", 1);
+    residualFactor = config.real("residual_multiplier", 1);
+    logitsFactor = 1 / config.real("logits_scaling", 1);
+    attentionScale = config.real("attention_multiplier", 1);
+  }
+  rotary = readRotary(config, headSize, problems);
+}
+
+/// The key's name depends on the version of transformers that wrote it.
+int64_t DecoderBuilder::readExperts() {
+  std::optional<int64_t> count;
+  for (const char *key :
+       {"num_experts", "num_local_experts", "n_routed_experts"}) {
+    if (!config.has(key))
+      continue;
+    int64_t found = config.count(key);
+    if (count && *count != found)
+      config.problem("key '" + Twine(key) + "' expects the " + Twine(*count) +
+                     " experts that there are elsewhere, got " + Twine(found));
+    count = found;
+  }
+  return count ? *count : config.count("num_experts");
+}
+
+void DecoderBuilder::readWindow() {
+  bool enabled = family.window == Window::Sized ||
+                 config.flag("use_sliding_window", false);
+  if (enabled && config.has("sliding_window"))
+    window = config.size("sliding_window");
+  if (family.window == Window::EnabledFromLayer && window > 0)
+    firstWindowLayer = config.size("max_window_layers", 0, 0);
+  config.ignore({"sliding_window", "use_sliding_window", "max_window_layers"});
+  // Newer files spell it out; they have to say the same.
+  const json::Value *types = config.get("layer_types");
+  if (!types)
+    return;
+  const json::Array *array = types->getAsArray();
+  bool agrees = array && array->size() == static_cast<size_t>(layers);
+  for (int64_t i = 0; agrees && i < layers; ++i) {
+    bool slides = window > 0 && i >= firstWindowLayer;
+    agrees = (*array)[i].getAsString() ==
+             StringRef(slides ? "sliding_attention" : "full_attention");
+  }
+  if (!agrees)
+    config.problem("key 'layer_types' expects a type for each layer, in "
+                   "agreement with the sliding window");
+}
+
+/// Layers without experts: those that are named, and all but every n-th.
+void DecoderBuilder::readSparseLayers() {
+  int64_t step = config.size("decoder_sparse_step", 1);
+  for (int64_t i = 0; i < layers; ++i)
+    if ((i + 1) % step != 0)
+      denseLayers.insert(i);
+  if (const json::Value *value = config.get("mlp_only_layers")) {
+    const json::Array *array = value->getAsArray();
+    for (const json::Value &layer : array ? *array : json::Array())
+      if (std::optional<int64_t> index = layer.getAsInteger())
+        denseLayers.insert(*index);
+      else
+        array = nullptr;
+    if (!array)
+      config.problem("key 'mlp_only_layers' expects numbers of layers");
+  }
+  config.ignore({"intermediate_size"});
+  if (!denseLayers.empty())
+    denseSize = config.size("intermediate_size");
+}
+
+//===----------------------------------------------------------------------===//
+// Tensors
+//===----------------------------------------------------------------------===//
+
+/// The type that the model computes in is that of its embeddings.
+void DecoderBuilder::chooseType() {
+  auto found = tensors.find("model.embed_tokens.weight");
+  if (found == tensors.end())
+    return; // is reported when it is used
+  storedType = found->second->type;
+  type = StringSwitch<int32_t>(storedType->name)
+             .Case("F32", TensorProto::FLOAT)
+             .Case("F16", TensorProto::FLOAT16)
+             .Case("BF16", TensorProto::BFLOAT16)
+             .Default(0);
+  if (type == 0) {
+    config.problem("tensor 'model.embed_tokens.weight' is of type " +
+                   storedType->name + ", expects F32, F16 or BF16");
+    type = TensorProto::FLOAT;
+  }
+}
+
+static std::string shapeText(ArrayRef<int64_t> shape) {
+  std::string text = "[";
+  for (int64_t dim : shape)
+    text += (text.size() > 1 ? ", " : "") + std::to_string(dim);
+  return text + "]";
+}
+
+const SafetensorsTensor *DecoderBuilder::take(const std::string &name,
+                                              ArrayRef<int64_t> shape) {
+  used.insert(name);
+  auto found = tensors.find(name);
+  if (found == tensors.end()) {
+    config.problem("tensor '" + name + "' is missing");
+    return nullptr;
+  }
+  const SafetensorsTensor *tensor = found->second;
+  if (ArrayRef<int64_t>(tensor->shape) != shape)
+    config.problem("tensor '" + name + "' has shape " +
+                   shapeText(tensor->shape) + ", expects " + shapeText(shape));
+  if (storedType && tensor->type != storedType)
+    config.problem("tensor '" + name + "' is of type " + tensor->type->name +
+                   ", expects " + storedType->name + " like the embeddings");
+  return tensor;
+}
+
+Name DecoderBuilder::stack(const std::string &name,
+                           ArrayRef<std::string> slices,
+                           ArrayRef<int64_t> shape) {
+  if (weights.count(name))
+    return name;
+  bool stacked = slices.size() != 1 || slices.front() != name;
+  for (const std::string &slice : slices)
+    take(slice, stacked ? shape.drop_front() : shape);
+  TensorProto &tensor = *graph.add_initializer();
+  tensor.set_name(name);
+  tensor.set_data_type(type);
+  for (int64_t dim : shape)
+    tensor.add_dims(dim);
+  weights[name].assign(slices.begin(), slices.end());
+  return name;
+}
+
+Name DecoderBuilder::weight(const std::string &name, ArrayRef<int64_t> shape) {
+  return stack(name, {name}, shape);
+}
+
+void DecoderBuilder::refuseUnusedTensors() {
+  std::string named;
+  unsigned count = 0;
+  for (const auto &[name, tensor] : tensors) {
+    // A table that checkpoints of old have.
+    if (used.count(name) || StringRef(name).ends_with("rotary_emb.inv_freq"))
+      continue;
+    if (++count <= 10)
+      named += (named.empty() ? "'" : ", '") + name + "'";
+  }
+  if (count)
+    config.problem(
+        "tensors that a model of type '" + family.modelType +
+        "' does not have: " + named +
+        (count > 10 ? " and " + std::to_string(count - 10) + " more" : ""));
+}
+
+//===----------------------------------------------------------------------===//
+// Layers
+//===----------------------------------------------------------------------===//
+
+/// x [.., inputs] times the transpose of [outputs, inputs], plus a bias where
+/// the checkpoint has one.
+Name DecoderBuilder::linear(Name x, const std::string &prefix, int64_t outputs,
+                            int64_t inputs) {
+  Name matrix = weight(prefix + ".weight", {outputs, inputs});
+  Name y = write.node("FusedMatMul", {x, matrix}, {{"transB", int64_t(1)}},
+                      kMicrosoft);
+  if (!has(prefix + ".bias"))
+    return y;
+  return write.node("Add", {y, weight(prefix + ".bias", {outputs})});
+}
+
+Name DecoderBuilder::norm(Name x, const std::string &name, int64_t size) {
+  return write.node(
+      "RMSNormalization", {x, weight(name + ".weight", {size})},
+      {{"axis", int64_t(-1)}, {"epsilon", static_cast<float>(epsilon)}});
+}
+
+/// Of x [batch, sequence, heads * size].
+Name DecoderBuilder::headNorm(Name x, const std::string &name, int64_t count) {
+  if (family.headNorm == HeadNorm::None)
+    return x;
+  if (family.headNorm == HeadNorm::AllHeads)
+    return norm(x, name, count * headSize);
+  Name split = reshape(x, {0, 0, count, headSize});
+  return reshape(norm(split, name, headSize), {0, 0, count * headSize});
+}
+
+void DecoderBuilder::buildInputs() {
+  write.input("input_ids", TensorProto::INT64, {"batch", "sequence"});
+  Name flags =
+      write.input("attention_mask", TensorProto::INT64, {"batch", "total"});
+  for (int64_t i = 0; i < layers; ++i)
+    for (const char *part : {"key", "value"})
+      write.input("past_key_values." + std::to_string(i) + "." + part, type,
+                  {"batch", keyHeads, "past", headSize});
+  mask = unsqueeze(cast(flags, TensorProto::BOOL), {1, 2});
+}
+
+/// Cosines and sines [batch, sequence, size / 2] of the new positions, which
+/// follow those of the cache.
+void DecoderBuilder::buildPositions() {
+  auto sizeOf = [&](Name value, int64_t axis) {
+    return write.node("Gather",
+                      {write.node("Shape", {value}), write.integer(axis)});
+  };
+  Name past = sizeOf("past_key_values.0.key", 2);
+  Name end = write.node("Add", {past, sizeOf("input_ids", 1)});
+  Name positions = write.node("Range", {past, end, write.integer(1)});
+  Name column = unsqueeze(cast(positions, TensorProto::FLOAT), {0, 2});
+  int64_t half = static_cast<int64_t>(rotary.frequencies.size());
+  Name frequencies =
+      write.reals(rotary.frequencies, {1, 1, half}, TensorProto::FLOAT);
+  Name angles = write.node("Mul", {column, frequencies});
+  Name shape = write.node(
+      "Concat",
+      {unsqueeze(sizeOf("input_ids", 0), {0}), write.integers({1, 1})},
+      {{"axis", int64_t(0)}});
+  auto table = [&](const char *function) {
+    Name values = write.node(function, {angles});
+    if (rotary.factor != 1)
+      values = write.node(
+          "Mul", {values, write.real(rotary.factor, TensorProto::FLOAT)});
+    return write.node("Expand", {cast(values, type), shape});
+  };
+  cosines = table("Cos");
+  sines = table("Sin");
+}
+
+Name DecoderBuilder::buildAttention(Name x, int64_t layer) {
+  std::string prefix = "model.layers." + std::to_string(layer) + ".self_attn";
+  write.scope = prefix;
+  Name q = linear(x, prefix + ".q_proj", heads * headSize, hidden);
+  Name k = linear(x, prefix + ".k_proj", keyHeads * headSize, hidden);
+  Name v = linear(x, prefix + ".v_proj", keyHeads * headSize, hidden);
+  q = headNorm(q, prefix + ".q_norm", heads);
+  k = headNorm(k, prefix + ".k_norm", keyHeads);
+  if (clip)
+    for (Name *value : {&q, &k, &v})
+      *value = write.node(
+          "Clip", {*value, write.real(-*clip, type), write.real(*clip, type)});
+  int64_t dim = 2 * static_cast<int64_t>(rotary.frequencies.size());
+  auto rotate = [&](Name value, int64_t count) {
+    return write.node("RotaryEmbedding", {value, cosines, sines},
+                      {{"num_heads", count},
+                       {"rotary_embedding_dim", dim == headSize ? 0 : dim}});
+  };
+  std::string index = std::to_string(layer);
+  Name past = "past_key_values." + index;
+  bool slides = window > 0 && layer >= firstWindowLayer;
+  std::vector<Name> results =
+      write.nodes("Attention",
+                  {rotate(q, heads), rotate(k, keyHeads), v, mask,
+                   past + ".key", past + ".value"},
+                  3,
+                  {{"q_num_heads", heads},
+                   {"kv_num_heads", keyHeads},
+                   {"is_causal", int64_t(1)},
+                   {"scale", static_cast<float>(attentionScale)},
+                   {"left_window_size", slides ? window - 1 : int64_t(-1)}});
+  write.rename(results[1], "present." + index + ".key");
+  write.rename(results[2], "present." + index + ".value");
+  return linear(results[0], prefix + ".o_proj", hidden, heads * headSize);
+}
+
+Name DecoderBuilder::buildMLP(Name x, const std::string &prefix,
+                              int64_t inner) {
+  Name gate = linear(x, prefix + ".gate_proj", inner, hidden);
+  Name up = linear(x, prefix + ".up_proj", inner, hidden);
+  return linear(activate(gate, up), prefix + ".down_proj", hidden, inner);
+}
+
+/// Weights and ids [tokens, chosen]. The scores are computed in f32.
+std::pair<Name, Name> DecoderBuilder::buildRouter(Name rows,
+                                                  const std::string &block) {
+  Name matrix =
+      weight(block + "." + family.gateWeight.str(), {experts, hidden});
+  Name logits = write.node("Gemm", {rows, matrix}, {{"transB", int64_t(1)}});
+  logits = cast(logits, TensorProto::FLOAT);
+  auto softmax = [&](Name x) {
+    return write.node("Softmax", {x}, {{"axis", int64_t(-1)}});
+  };
+  bool before = family.router == RouterKind::SoftmaxThenTopK;
+  std::vector<Name> best = write.nodes(
+      "TopK", {before ? softmax(logits) : logits, write.integers({chosen})}, 2,
+      {{"axis", int64_t(-1)}});
+  Name weights = before ? best[0] : softmax(best[0]);
+  if (renormalize) {
+    Name sum = write.node("ReduceSum", {weights, write.integers({-1})},
+                          {{"keepdims", int64_t(1)}});
+    weights = write.node("Div", {weights, sum});
+  }
+  return {cast(weights, type), best[1]};
+}
+
+/// The matrices of the chosen experts, gathered for each row.
+Name DecoderBuilder::buildExperts(Name rows, Name routing, Name ids,
+                                  const std::string &block) {
+  std::string prefix = block + ".experts.";
+  auto matrices = [&](StringRef part, int64_t outputs, int64_t inputs) {
+    SmallVector<int64_t> shape{experts, outputs, inputs};
+    if (family.stacked)
+      return weight(block + "." + part.str() + ".weight", shape);
+    std::vector<std::string> slices;
+    for (int64_t e = 0; e < experts; ++e)
+      slices.push_back(prefix + std::to_string(e) + "." + part.str() +
+                       ".weight");
+    return stack(prefix + part.str(), slices, shape);
+  };
+  Name flat = unsqueeze(reshape(ids, {-1}), {1});
+  auto product = [&](Name columns, Name matrix) {
+    Name chosenMatrix = write.node("GatherND", {matrix, flat});
+    Name y = write.node("MatMul", {chosenMatrix, unsqueeze(columns, {2})});
+    return write.node("Squeeze", {y, write.integers({2})});
+  };
+  Name repeated = write.node(
+      "Expand", {unsqueeze(rows, {1}), write.integers({1, chosen, 1})});
+  Name x = reshape(repeated, {-1, hidden});
+  Name inner;
+  if (family.stacked) {
+    Name both = product(x, matrices(family.gate, 2 * expertSize, hidden));
+    std::vector<Name> halves =
+        write.nodes("Split", {both}, 2,
+                    {{"axis", int64_t(1)}, {"num_outputs", int64_t(2)}});
+    inner = activate(halves[0], halves[1]);
+  } else {
+    Name gate = product(x, matrices(family.gate, expertSize, hidden));
+    inner = activate(gate, product(x, matrices(family.up, expertSize, hidden)));
+  }
+  Name y = product(inner, matrices(family.down, hidden, expertSize));
+  y = write.node("Mul", {y, unsqueeze(reshape(routing, {-1}), {1})});
+  return write.node("ReduceSum",
+                    {reshape(y, {-1, chosen, hidden}), write.integers({1})},
+                    {{"keepdims", int64_t(0)}});
+}
+
+Name DecoderBuilder::buildSparseBlock(Name x, int64_t layer) {
+  std::string block =
+      "model.layers." + std::to_string(layer) + "." + family.block.str();
+  write.scope = block;
+  if (denseLayers.count(layer))
+    return buildMLP(x, block, denseSize);
+  Name rows = reshape(x, {-1, hidden});
+  auto [routing, ids] = buildRouter(rows, block);
+  write.scope = block + ".experts";
+  Name y = buildExperts(rows, routing, ids, block);
+  write.scope = block;
+  if (family.gatedSharedExpert) {
+    Name shared = buildMLP(rows, block + ".shared_expert", sharedSize);
+    Name gate = linear(rows, block + ".shared_expert_gate", 1, hidden);
+    shared = write.node("Mul", {write.node("Sigmoid", {gate}), shared});
+    y = write.node("Add", {y, shared});
+  }
+  return write.node("Reshape", {y, write.node("Shape", {x})});
+}
+
+void DecoderBuilder::build() {
+  readSizes();
+  readWindow();
+  readSparseLayers();
+  bool tied = config.flag("tie_word_embeddings", !has("lm_head.weight"));
+  config.ignore(kIrrelevant);
+  config.refuseUnknown();
+  chooseType();
+  // Loops that follow must not depend on sizes that are wrong.
+  if (!problems.empty())
+    return;
+  constexpr int64_t kMaxSlices = 1 << 22;
+  if (layers > kMaxSlices / experts)
+    return config.problem("has " + Twine(layers) + " layers of " +
+                          Twine(experts) + " experts, expects at most " +
+                          Twine(kMaxSlices) + " in all");
+
+  graph.set_name("main");
+  buildInputs();
+  buildPositions();
+  write.scope = "model";
+  std::string embedding = "model.embed_tokens.weight";
+  Name x = write.node("Gather",
+                      {weight(embedding, {vocabulary, hidden}), "input_ids"});
+  x = scaled(x, embeddingFactor);
+  for (int64_t i = 0; i < layers; ++i) {
+    std::string layer = "model.layers." + std::to_string(i);
+    auto residual = [&](Name branch) {
+      write.scope = layer;
+      x = write.node("Add", {x, scaled(branch, residualFactor)});
+    };
+    write.scope = layer;
+    residual(buildAttention(norm(x, layer + ".input_layernorm", hidden), i));
+    residual(buildSparseBlock(
+        norm(x, layer + ".post_attention_layernorm", hidden), i));
+    // A checkpoint that lacks everything is not to be listed in full.
+    if (problems.size() > 20)
+      return;
+  }
+  write.scope = "model";
+  x = norm(x, "model.norm", hidden);
+  Name matrix =
+      tied ? embedding : weight("lm_head.weight", {vocabulary, hidden});
+  used.insert("lm_head.weight");
+  write.scope = "lm_head";
+  Name logits = write.node("FusedMatMul", {x, matrix}, {{"transB", int64_t(1)}},
+                           kMicrosoft);
+  write.rename(scaled(logits, logitsFactor), "logits");
+  write.output("logits", type, {"batch", "sequence", vocabulary});
+  for (int64_t i = 0; i < layers; ++i)
+    for (const char *part : {"key", "value"})
+      write.output("present." + std::to_string(i) + "." + part, type,
+                   {"batch", keyHeads, "total", headSize});
+  refuseUnusedTensors();
+}
+
+//===----------------------------------------------------------------------===//
+// Entry
+//===----------------------------------------------------------------------===//
+
+std::vector<std::string> mlir::moe::supportedDecoders() {
+  std::vector<std::string> names;
+  for (const Architecture &family : kArchitectures)
+    names.push_back(family.modelType.str());
+  return names;
+}
+
+std::vector<std::string>
+mlir::moe::buildDecoder(const json::Object &object,
+                        const CheckpointTensors &tensors,
+                        ::onnx::ModelProto &model, DecoderWeights &weights) {
+  std::vector<std::string> problems;
+  Config config(object, problems);
+  std::string modelType = config.string("model_type");
+  if (config.has("quantization_config")) {
+    config.problem("quantized checkpoints (key 'quantization_config') are not "
+                   "supported");
+    return problems;
+  }
+  const Architecture *family =
+      llvm::find_if(kArchitectures, [&](const Architecture &candidate) {
+        return candidate.modelType == modelType;
+      });
+  if (family == std::end(kArchitectures)) {
+    config.problem("key 'model_type' expects one of " +
+                   join(supportedDecoders(), ", ") + ", got '" + modelType +
+                   "'");
+    return problems;
+  }
+  model.set_ir_version(11);
+  for (auto [domain, version] :
+       {std::pair("", kOpset), std::pair(kMicrosoft, int64_t(1))}) {
+    auto &import = *model.add_opset_import();
+    import.set_domain(domain);
+    import.set_version(version);
+  }
+  DecoderBuilder(*family, config, tensors, model, weights, problems).build();
+  return problems;
+}

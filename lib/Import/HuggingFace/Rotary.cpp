@@ -1,0 +1,121 @@
+//===- Rotary.cpp - Frequencies of rotary embeddings ----------------------===//
+//
+// Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Rotary.h"
+
+#include <algorithm>
+#include <cmath>
+
+using namespace llvm;
+using namespace mlir::moe;
+
+static constexpr double kPi = 3.14159265358979323846;
+
+/// Llama 3.1: long waves are stretched, short ones kept, with a ramp between.
+static void scaleLlama3(std::vector<double> &frequencies, Config &scaling) {
+  double factor = scaling.real("factor");
+  double low = scaling.real("low_freq_factor");
+  double high = scaling.real("high_freq_factor");
+  double length = scaling.real("original_max_position_embeddings");
+  for (double &frequency : frequencies) {
+    double turns = length * frequency / (2 * kPi);
+    if (turns < low) {
+      frequency /= factor;
+    } else if (turns <= high) {
+      double smooth = (turns - low) / (high - low);
+      frequency = (1 - smooth) * frequency / factor + smooth * frequency;
+    }
+  }
+}
+
+/// YaRN: the same between two numbers of turns, along the dimension; and scores
+/// become sharper.
+static void scaleYaRN(Rotary &rotary, double base, Config &scaling,
+                      Config &config) {
+  double length = scaling.real("original_max_position_embeddings");
+  double factor = scaling.has("factor")
+                      ? scaling.real("factor")
+                      : config.real("max_position_embeddings") / length;
+  auto sharpening = [&](double scale) {
+    return factor <= 1 ? 1.0 : 0.1 * scale * std::log(factor) + 1.0;
+  };
+  double mscale = scaling.real("mscale", 0),
+         all = scaling.real("mscale_all_dim", 0);
+  rotary.factor = mscale != 0 && all != 0 ? sharpening(mscale) / sharpening(all)
+                                          : sharpening(1);
+  if (scaling.has("attention_factor"))
+    rotary.factor = scaling.real("attention_factor");
+
+  double dim = 2.0 * static_cast<double>(rotary.frequencies.size());
+  auto dimension = [&](double turns) {
+    return dim * std::log(length / (turns * 2 * kPi)) / (2 * std::log(base));
+  };
+  double fast = scaling.real("beta_fast", 32),
+         slow = scaling.real("beta_slow", 1);
+  double low = dimension(fast), high = dimension(slow);
+  if (scaling.flag("truncate", true)) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(low, 0.0);
+  high = std::min(high, dim - 1);
+  if (low == high)
+    high += 0.001;
+  for (auto [i, frequency] : enumerate(rotary.frequencies)) {
+    double ramp =
+        std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
+    frequency = frequency / factor * ramp + frequency * (1 - ramp);
+  }
+}
+
+Rotary mlir::moe::readRotary(Config &config, int64_t headSize,
+                             std::vector<std::string> &problems) {
+  // rope_parameters has all in one object, of old it was two keys.
+  static const json::Object none;
+  const char *key =
+      config.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  config.ignore({"rope_scaling", "rope_parameters"});
+  const json::Value *value = config.get(key);
+  const json::Object *object = value ? value->getAsObject() : &none;
+  if (!object) {
+    config.problem("key '" + Twine(key) + "' expects an object");
+    return {};
+  }
+  Config scaling(*object, problems, std::string(key) + ".");
+  double base = scaling.has("rope_theta") ? scaling.real("rope_theta")
+                                          : config.real("rope_theta");
+  config.ignore({"rope_theta"});
+  double part = scaling.has("partial_rotary_factor")
+                    ? scaling.real("partial_rotary_factor")
+                    : config.real("partial_rotary_factor", 1.0);
+
+  Rotary rotary;
+  int64_t dim = static_cast<int64_t>(static_cast<double>(headSize) * part);
+  if (dim < 2 || dim > headSize || dim % 2 != 0 || !(base > 0)) {
+    config.problem("rotary embeddings of " + Twine(dim) + " of a head's " +
+                   Twine(headSize) + " elements are not possible");
+    return {};
+  }
+  for (int64_t i = 0; i < dim; i += 2)
+    rotary.frequencies.push_back(
+        std::pow(base, -static_cast<double>(i) / static_cast<double>(dim)));
+  std::string type = scaling.string("type", "default");
+  type = scaling.string("rope_type", type);
+  if (type == "linear")
+    for (double &frequency : rotary.frequencies)
+      frequency /= scaling.real("factor");
+  else if (type == "llama3")
+    scaleLlama3(rotary.frequencies, scaling);
+  else if (type == "yarn")
+    scaleYaRN(rotary, base, scaling, config);
+  else if (type != "default")
+    config.problem("rotary embeddings of type '" + type +
+                   "' are not supported");
+  scaling.refuseUnknown();
+  return rotary;
+}
