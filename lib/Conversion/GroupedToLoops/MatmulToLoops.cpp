@@ -165,9 +165,10 @@ void MatmulLowering::readQuantization() {
     return type.getElementType();
   };
   int64_t blockSize = static_cast<int64_t>(*op.getBlockSize());
-  quantization = Quantization{static_cast<int64_t>(*op.getBits()),
-                              blockSize < depthK ? blockSize : 0,
-                              elementOf(op.getScales(), scaleElements), Type()};
+  quantization =
+      Quantization{static_cast<int64_t>(*op.getBits()), op.getEncoding(),
+                   blockSize < depthK ? blockSize : 0,
+                   elementOf(op.getScales(), scaleElements), Type()};
   if (Value zeroPoints = op.getZeroPoints())
     quantization->zeroPoint = elementOf(zeroPoints, zeroElements);
   interleave = quantization->perWord();

@@ -10,14 +10,18 @@
 // words, a cache line) becomes as many vectors of 16 columns by shifts alone:
 // nothing moves between lanes. Per vector:
 //
-//   half the range as zero point    shl, sar, convert, mul
-//   zero points given               shr, and, convert, sub, mul
+//   signed, or half the range as zero point    shl, sar, convert, mul
+//   zero points given                          one of sar or and, sub besides
+//   e2m1                                       shr, and, shr, and, convert; the
+//                                              sign by shl, and, xor; mul
 //
-// In the first case the words are xored once, so that shifting brings out q - z
-// as a signed number. q - z is exact, and its product with the scale is rounded
-// once: the tile and the dequantizer followed by the f32 tile compute the same
-// f32 weights and add in the same order, so that results do not depend on which
-// of them the number of rows selects.
+// Half the range is subtracted by a xor of the words, so that shifting brings
+// out q - z as a signed number. The magnitudes of e2m1 are twice as great as
+// integers from 0 to 12, which a word of 8 nibbles lists. q - z is exact, and
+// its product with the scale is rounded once: the tile and the dequantizer
+// followed by the f32 tile compute the same f32 weights and add in the same
+// order, so that results do not depend on which of them the number of rows
+// selects.
 //
 //===----------------------------------------------------------------------===//
 
@@ -36,6 +40,8 @@ int64_t Quantization::perWord() const { return kWordBits / bits; }
 static std::string describe(const Quantization &quantization) {
   std::string text;
   llvm::raw_string_ostream os(text);
+  if (quantization.encoding != moe::Encoding::Unsigned)
+    os << moe::stringifyEncoding(quantization.encoding) << '_';
   os << 'b' << quantization.blockSize << '_' << quantization.scale;
   if (quantization.zeroPoint)
     os << '_' << quantization.zeroPoint;
@@ -69,13 +75,16 @@ public:
 
 private:
   Value loadParameters(LoopBuilder &b, Value memref, Value base, Value block);
+  Value loadScales(LoopBuilder &b, Value block);
+  Value loadZeroPoints(LoopBuilder &b, Value block);
+  Value floatWeights(LoopBuilder &b, int64_t i);
 
   Quantization q;
   Value row, scale, zero;
 };
 } // namespace
 
-/// 16 scales or zero points of a block, as f32.
+/// 16 scales or zero points of a block: floats as f32, bytes as i32.
 Value QuantizedPanel::loadParameters(LoopBuilder &b, Value memref, Value base,
                                      Value block) {
   Type stored = cast<MemRefType>(memref.getType()).getElementType();
@@ -84,10 +93,8 @@ Value QuantizedPanel::loadParameters(LoopBuilder &b, Value memref, Value base,
   Value at =
       b.add(base, b.mul(b.div(block, interleave), type.getNumElements()));
   Value loaded = vector::LoadOp::create(b, type, memref, ValueRange{at});
-  if (isa<IntegerType>(stored)) {
-    Value wide = arith::ExtUIOp::create(b, lanes(b.getI32Type()), loaded);
-    return arith::SIToFPOp::create(b, lanes(b.getF32Type()), wide);
-  }
+  if (isa<IntegerType>(stored))
+    return arith::ExtUIOp::create(b, lanes(b.getI32Type()), loaded);
   if (interleave == 1)
     return convertTo(b, loaded, b.getF32Type());
   // Even blocks are the lower halves of the lanes; an f32 is a bf16 with 16
@@ -103,17 +110,60 @@ Value QuantizedPanel::loadParameters(LoopBuilder &b, Value memref, Value base,
   return vector::BitCastOp::create(b, lanes(b.getF32Type()), bits);
 }
 
+/// A shift by a constant.
+template <typename Shift>
+static Value shift(LoopBuilder &b, Value value, int64_t by) {
+  return by == 0 ? value : Shift::create(b, value, splat(b, by)).getResult();
+}
+
+static Value toFloat(LoopBuilder &b, Value value) {
+  return arith::SIToFPOp::create(b, lanes(b.getF32Type()), value);
+}
+
+Value QuantizedPanel::loadScales(LoopBuilder &b, Value block) {
+  Value loaded = loadParameters(b, scales, scale0, block);
+  auto floats = lanes(b.getF32Type());
+  if (q.scale.isInteger()) {
+    // An exponent is that of an f32, but for 2^-127, which has the highest bit
+    // of the fraction alone, and NaN.
+    Value bits = shift<arith::ShLIOp>(b, loaded, 23);
+    Value odd = arith::OrIOp::create(
+        b,
+        arith::CmpIOp::create(b, arith::CmpIPredicate::eq, loaded, splat(b, 0)),
+        arith::CmpIOp::create(b, arith::CmpIPredicate::eq, loaded,
+                              splat(b, 255)));
+    Value fraction = arith::OrIOp::create(b, bits, splat(b, 1 << 22));
+    bits = arith::SelectOp::create(b, odd, fraction, bits);
+    loaded = vector::BitCastOp::create(b, floats, bits);
+  }
+  if (q.encoding != moe::Encoding::E2M1)
+    return loaded;
+  Value half = b.constant(DenseElementsAttr::get(floats, 0.5f));
+  return arith::MulFOp::create(b, loaded, half);
+}
+
+Value QuantizedPanel::loadZeroPoints(LoopBuilder &b, Value block) {
+  Value loaded = loadParameters(b, zeroPoints, zero0, block);
+  if (!q.zeroPoint.isInteger())
+    return loaded;
+  if (q.encoding == moe::Encoding::Signed) {
+    loaded = shift<arith::ShLIOp>(b, loaded, kWordBits - q.bits);
+    loaded = shift<arith::ShRSIOp>(b, loaded, kWordBits - q.bits);
+  }
+  return toFloat(b, loaded);
+}
+
 void QuantizedPanel::load(LoopBuilder &b, Value step, Value word) {
   row = vector::LoadOp::create(
       b, lanes(b.getI32Type()), words,
       ValueRange{b.add(word0, b.mul(step, kPanelColumns))});
   Value block = q.blockSize == 0 ? b.index(0)
                                  : b.div(b.mul(word, q.perWord()), q.blockSize);
-  scale = loadParameters(b, scales, scale0, block);
-  if (q.zeroPoint) {
-    zero = loadParameters(b, zeroPoints, zero0, block);
+  scale = loadScales(b, block);
+  if (q.zeroPoint)
+    zero = loadZeroPoints(b, block);
+  if (q.zeroPoint || q.encoding != moe::Encoding::Unsigned)
     return;
-  }
   // q - half, as a signed number, differs from q in the highest bit.
   uint64_t highest = 0;
   for (int64_t i = 1; i <= q.perWord(); ++i)
@@ -121,24 +171,39 @@ void QuantizedPanel::load(LoopBuilder &b, Value step, Value word) {
   row = arith::XOrIOp::create(b, row, splat(b, highest));
 }
 
+/// Twice the e2m1 weights of the i-th k.
+Value QuantizedPanel::floatWeights(LoopBuilder &b, int64_t i) {
+  // Nibble by nibble the magnitudes 0, 1, 2, 3, 4, 6, 8 and 12.
+  constexpr int64_t kMagnitudes = 0xC8643210;
+  Value place = i == 0 ? shift<arith::ShLIOp>(b, row, 2)
+                       : shift<arith::ShRUIOp>(b, row, i * q.bits - 2);
+  place = arith::AndIOp::create(b, place, splat(b, 7 << 2));
+  Value magnitude = arith::AndIOp::create(
+      b, arith::ShRUIOp::create(b, splat(b, kMagnitudes), place), splat(b, 15));
+  Value sign = shift<arith::ShLIOp>(b, row, kWordBits - (i + 1) * q.bits);
+  sign = arith::AndIOp::create(b, sign, splat(b, int64_t(1) << 31));
+  Value bits = vector::BitCastOp::create(b, lanes(b.getI32Type()),
+                                         toFloat(b, magnitude));
+  return vector::BitCastOp::create(b, lanes(b.getF32Type()),
+                                   arith::XOrIOp::create(b, bits, sign));
+}
+
 Value QuantizedPanel::weights(LoopBuilder &b, int64_t i) {
-  auto shift = [&](auto op, Value value, int64_t by) -> Value {
-    return by == 0 ? value
-                   : decltype(op)::create(b, value, splat(b, by)).getResult();
-  };
-  auto toFloat = [&](Value value) -> Value {
-    return arith::SIToFPOp::create(b, lanes(b.getF32Type()), value);
-  };
   Value difference;
-  if (q.zeroPoint) {
-    Value value = shift(arith::ShRUIOp(), row, i * q.bits);
+  if (q.encoding == moe::Encoding::E2M1) {
+    difference = floatWeights(b, i);
+  } else if (q.zeroPoint && q.encoding == moe::Encoding::Unsigned) {
+    Value value = shift<arith::ShRUIOp>(b, row, i * q.bits);
     if (i + 1 != q.perWord())
       value = arith::AndIOp::create(b, value, splat(b, (1 << q.bits) - 1));
-    difference = arith::SubFOp::create(b, toFloat(value), zero);
+    difference = toFloat(b, value);
   } else {
-    Value value = shift(arith::ShLIOp(), row, kWordBits - (i + 1) * q.bits);
-    difference = toFloat(shift(arith::ShRSIOp(), value, kWordBits - q.bits));
+    Value value = shift<arith::ShLIOp>(b, row, kWordBits - (i + 1) * q.bits);
+    difference =
+        toFloat(b, shift<arith::ShRSIOp>(b, value, kWordBits - q.bits));
   }
+  if (q.zeroPoint)
+    difference = arith::SubFOp::create(b, difference, zero);
   return arith::MulFOp::create(b, difference, scale);
 }
 

@@ -11,16 +11,19 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "moe/Dialect/MoE/IR/MoE.h"
 
 namespace mlir::grouped {
 
 /// How the words of a panel stand for f32 weights.
 struct Quantization {
   int64_t bits;
+  moe::Encoding encoding;
   /// In k; 0 when one block spans all of it.
   int64_t blockSize;
+  /// i8 for exponents.
   Type scale;
-  /// Null for zero points of half the range.
+  /// Null for those that the encoding implies.
   Type zeroPoint;
 
   /// How many k a word holds.

@@ -236,16 +236,16 @@ void Converter::convert(GroupedMatmulOp op) {
   Value offsets = offsetsOf(op);
   ImplicitLocOpBuilder b = builderAt(op);
   auto weight = cast<RankedTensorType>(op.getWeights().front().getType());
-  auto pack = [&](OperandRange values, bool isZeroPoint = false) -> Value {
+  auto pack = [&](OperandRange values, bool isParameter = false) -> Value {
     if (values.empty())
       return {};
     auto type = cast<RankedTensorType>(values.front().getType());
     return grouped::PackOp::create(
-        b, grouped::panelType(type, values.size(), isZeroPoint), values);
+        b, grouped::panelType(type, values.size(), isParameter), values);
   };
   Value packed = pack(op.getWeights());
-  Value scales = pack(op.getScales());
-  Value zeroPoints = pack(op.getZeroPoints(), /*isZeroPoint=*/true);
+  Value scales = pack(op.getScales(), /*isParameter=*/true);
+  Value zeroPoints = pack(op.getZeroPoints(), /*isParameter=*/true);
   IntegerAttr bits;
   if (scales)
     bits = b.getI64IntegerAttr(weight.getElementTypeBitWidth());
@@ -275,7 +275,8 @@ void Converter::convert(GroupedMatmulOp op) {
   auto matmul = grouped::MatmulOp::create(
       b, TypeRange{out.getType()}, rows, rowToken, offsets, packed, scales,
       zeroPoints, op.getBiases(), op.getExtras(), ValueRange{out}, bits,
-      op.getBlockSizeAttr(), /*schedule=*/DictionaryAttr());
+      op.getBlockSizeAttr(), op.getEncodingAttr(),
+      /*schedule=*/DictionaryAttr());
   rewriter.inlineRegionBefore(op.getEpilogue(), matmul.getEpilogue(),
                               matmul.getEpilogue().end());
   if (matmul.getEpilogue().empty()) {

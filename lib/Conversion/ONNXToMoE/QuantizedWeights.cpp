@@ -24,9 +24,19 @@ int64_t QuantizedWeights::rowBytes() const {
       (wholeBlocks ? blocks() * blockSize : depth) * bits, 8);
 }
 
+SmallVector<int64_t> QuantizedWeights::shapeOfBytes() const {
+  if (inputMajor)
+    return {experts, depth, llvm::divideCeilSigned(columns * bits, 8)};
+  return {experts, columns, rowBytes()};
+}
+
 static bool isByte(Value value) {
   Type element = elementTypeOf(value);
   return element && element.isInteger() && element.getIntOrFloatBitWidth() == 8;
+}
+
+static bool isExponent(Value value) {
+  return isa_and_nonnull<Float8E8M0FNUType>(elementTypeOf(value));
 }
 
 /// All of `value` in another shape.
@@ -38,16 +48,20 @@ static std::optional<WeightView> viewAs(const WeightSymbols &symbols,
 
 std::optional<WeightView>
 QuantizedWeights::viewValues(const WeightSymbols &symbols) const {
-  std::optional<WeightView> view =
-      viewAs(symbols, values, {experts, columns, rowBytes()});
+  std::optional<WeightView> view = viewAs(symbols, values, shapeOfBytes());
   if (!view || !(view = view->unpack(bits)))
     return std::nullopt;
-  return view->slice(2, 0, depth);
+  return inputMajor ? view->slice(2, 0, columns).transposeMatrix()
+                    : view->slice(2, 0, depth);
 }
 
 std::optional<WeightView>
 QuantizedWeights::viewScales(const WeightSymbols &symbols) const {
-  return viewAs(symbols, scales, {experts, columns, blocks()});
+  std::optional<WeightView> view =
+      viewAs(symbols, scales, {experts, columns, blocks()});
+  if (view && isExponent(scales))
+    view->elementType = IntegerType::get(scales.getContext(), 8);
+  return view;
 }
 
 std::optional<WeightView>
@@ -100,16 +114,15 @@ LogicalResult QuantizedWeights::check(const WeightSymbols &symbols,
   };
   if (!isByte(values) || !viewValues(symbols))
     return mismatch(values, "weights",
-                    "in bytes of shape " +
-                        describe({experts, columns, rowBytes()}));
+                    "in bytes of shape " + describe(shapeOfBytes()));
   std::string perBlock = describe({experts, columns, blocks()});
   auto isFloat = [](Value value) {
     Type element = elementTypeOf(value);
     return isa_and_nonnull<Float32Type, Float16Type, BFloat16Type>(element);
   };
-  if (!isFloat(scales) || !viewScales(symbols))
+  if ((!isFloat(scales) && !isExponent(scales)) || !viewScales(symbols))
     return mismatch(scales, "scales",
-                    "in f32, f16 or bf16 of shape " + perBlock);
+                    "in f32, f16, bf16 or f8E8M0FNU of shape " + perBlock);
   if (zeroPoints && ((!isByte(zeroPoints) && !isFloat(zeroPoints)) ||
                      !viewZeroPoints(symbols)))
     return mismatch(zeroPoints, "zero points",
@@ -127,6 +140,7 @@ ExpertMatrix QuantizedWeights::read(OpBuilder &builder, Location loc,
   };
   ExpertMatrix matrix;
   matrix.blockSize = blockSize;
+  matrix.encoding = encoding;
   matrix.weight = take(viewValues(symbols));
   matrix.scales = take(viewScales(symbols));
   if (zeroPoints)

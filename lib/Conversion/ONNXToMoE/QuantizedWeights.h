@@ -7,9 +7,9 @@
 //===----------------------------------------------------------------------===//
 //
 // The quantized weights of com.microsoft.QMoE and MatMulNBits: integers of 2, 4
-// or 8 bits in tensors of bytes, the lowest bits first, every row from a byte
-// on. They stay as they are: what moe.grouped_matmul gets is a view of the
-// bytes as integers.
+// or 8 bits, or floats of 4, in tensors of bytes, the lowest bits first, every
+// row from a byte on. They stay as they are: what moe.grouped_matmul gets is a
+// view of the bytes as integers.
 //
 //===----------------------------------------------------------------------===//
 
@@ -26,14 +26,18 @@ struct StridedRange {
 };
 
 struct QuantizedWeights {
-  /// Bytes: [E, N, rowBytes()], or of any other shape in the same order.
+  /// Bytes: [E, N, rowBytes()], or of any other shape in the same order; with
+  /// `inputMajor` [E, K, N / 2], rows of K.
   Value values;
-  /// Floats: one per block, [E, N, ceil(depth / blockSize)].
+  /// Floats, or exponents (E8M0): one per block, [E, N, ceil(depth /
+  /// blockSize)].
   Value scales;
   /// Optional: like the scales, or packed integers.
   Value zeroPoints;
   int64_t experts = 1, columns = 0, depth = 0;
   int64_t bits = 0, blockSize = 0;
+  Encoding encoding = Encoding::Unsigned;
+  bool inputMajor = false;
   /// Whether the last block of a row is stored as long as the others.
   bool wholeBlocks = false;
   /// Whether packed zero points, of which there is one per row, are rows of
@@ -42,6 +46,7 @@ struct QuantizedWeights {
 
   int64_t blocks() const;
   int64_t rowBytes() const;
+  SmallVector<int64_t> shapeOfBytes() const;
   /// Whether all of it is constant and has these sizes; `why` says what is
   /// required and what was found.
   LogicalResult check(const WeightSymbols &symbols, std::string &why) const;

@@ -26,8 +26,10 @@
 // look at normalize_routing_weights; its CPU kernels do not look at
 // use_sparse_mixer.
 //
-// QMoE is the same with quantized weights. Its router_weights, if given, take
-// the place of the probabilities as weights; router_probs then only select.
+// QMoE is the same with quantized weights: integers, or with quant_type = "fp4"
+// floats of 4 bits with exponents as scales (MXFP4), which are input-major. Its
+// router_weights, if given, take the place of the probabilities as weights;
+// router_probs then only select.
 //
 //===----------------------------------------------------------------------===//
 
@@ -56,6 +58,12 @@ struct ContribMoE {
   ExpertWeights &weights;
   Rejection rejection = {};
 
+  StringRef quantType() { return node.getString("quant_type", "int"); }
+  /// N of a weight [E, N, ..], or [E, K, N / 2] of bytes with two 4-bit floats.
+  int64_t columnsOf(RankedTensorType weight) {
+    return quantType() == "fp4" ? 2 * weight.getDimSize(2)
+                                : weight.getDimSize(1);
+  }
   bool isQuantized() { return node.is("QMoE", "com.microsoft"); }
   LogicalResult reject(const Twine &why) { return rejection.at(node, why); }
   LogicalResult checkQuantization();
@@ -84,14 +92,19 @@ struct ContribMoE {
 
 /// What QMoE can say and the kernels cannot do.
 LogicalResult ContribMoE::checkQuantization() {
-  if (StringRef type = node.getString("quant_type", "int"); type != "int")
-    return reject("quant_type '" + type + "' is not supported, only 'int'");
+  if (StringRef type = quantType(); type != "int" && type != "fp4")
+    return reject("quant_type '" + type +
+                  "' is not supported, only 'int' and 'fp4'");
   if (node.getI64("weights_prepacked", -1) > 0)
     return reject("weights that are packed for a device are not supported");
-  for (unsigned i = 15; i < node.getInputs().size(); ++i)
+  for (unsigned i = 15; i < node.getInputs().size(); ++i) {
+    // What MXFP4 has no use for, and exporters give as 1.
+    if (node.input(i) && i < 17 && splatOf(node.input(i)) == 1)
+      continue;
     if (node.input(i))
       return reject("scales other than those of the weights (input " +
-                    Twine(i) + ") are not supported");
+                    Twine(i) + ") are not supported, unless all are 1");
+  }
   return success();
 }
 
@@ -111,9 +124,9 @@ FailureOr<LinearMap> ContribMoE::map(unsigned number, int64_t depth) {
               ? dyn_cast<RankedTensorType>(node.input(weightInput).getType())
               : nullptr;
       type && type.getRank() == 3 &&
-      !isBias(node.input(biasInput), type.getDimSize(0), type.getDimSize(1)))
+      !isBias(node.input(biasInput), type.getDimSize(0), columnsOf(type)))
     return reject("expects a bias of FC" + Twine(number) + " of shape [" +
-                  Twine(type.getDimSize(0)) + ", " + Twine(type.getDimSize(1)) +
+                  Twine(type.getDimSize(0)) + ", " + Twine(columnsOf(type)) +
                   "]");
   if (!isQuantized())
     return LinearMap{node.input(weightInput), node.input(biasInput)};
@@ -130,8 +143,12 @@ FailureOr<LinearMap> ContribMoE::map(unsigned number, int64_t depth) {
   if (!type || type.getRank() != 3 || !type.hasStaticShape())
     return reject("expects weights of a static shape [E, N, K]");
   quantized.experts = type.getDimSize(0);
-  quantized.columns = type.getDimSize(1);
+  quantized.columns = columnsOf(type);
   quantized.depth = depth;
+  if (quantType() == "fp4") {
+    quantized.encoding = Encoding::E2M1;
+    quantized.inputMajor = true;
+  }
   quantized.bits =
       node.getI64(("fc" + Twine(number) + "_expert_weight_bits").str(),
                   node.getI64("expert_weight_bits", 4));
@@ -141,6 +158,10 @@ FailureOr<LinearMap> ContribMoE::map(unsigned number, int64_t depth) {
   std::string why;
   if (failed(weights.check(quantized, why)))
     return reject("FC" + Twine(number) + ": " + why);
+  if (quantized.encoding == Encoding::E2M1 &&
+      (quantized.bits != 4 || quantized.zeroPoints))
+    return reject("FC" + Twine(number) +
+                  ": expects 4 bits and no zero points for quant_type 'fp4'");
   map.quantized = quantized;
   return map;
 }
@@ -166,7 +187,7 @@ FailureOr<const RowExpr *> ContribMoE::hidden(int64_t width, int64_t inter) {
   FailureOr<LinearMap> fc1 = map(1, width), fc3 = map(3, width);
   if (failed(fc1) || failed(fc3))
     return failure();
-  int64_t rows = cast<RankedTensorType>(fc1->weight.getType()).getDimSize(1);
+  int64_t rows = columnsOf(cast<RankedTensorType>(fc1->weight.getType()));
   bool fused = activation == "swiglu" && fusion != 0;
   if (fc3->bias && !fc3->weight)
     return reject("expects no bias of FC3 without its weight");
@@ -175,8 +196,7 @@ FailureOr<const RowExpr *> ContribMoE::hidden(int64_t width, int64_t inter) {
   if (auto type = fc3->weight
                       ? dyn_cast<RankedTensorType>(fc3->weight.getType())
                       : nullptr;
-      fc3->weight &&
-      (!type || type.getRank() != 3 || type.getDimSize(1) != inter))
+      fc3->weight && (!type || type.getRank() != 3 || columnsOf(type) != inter))
     return reject("expects FC3 of " + Twine(inter) + " rows per expert");
   if (fusion < 0 || fusion > 2)
     return reject("expects swiglu_fusion to be 0, 1 or 2, found " +
@@ -277,7 +297,7 @@ FailureOr<MoEBlock> ContribMoE::block() {
       return reject("expects an input of static width");
     bool fused = node.getString("activation_type", "relu") == "swiglu" &&
                  node.getI64("swiglu_fusion", 0) != 0;
-    inter = fc1.getDimSize(1) / (fused ? 2 : 1);
+    inter = columnsOf(fc1) / (fused ? 2 : 1);
   }
   FailureOr<LinearMap> down = map(2, inter);
   if (failed(down))
@@ -285,7 +305,7 @@ FailureOr<MoEBlock> ContribMoE::block() {
   FailureOr<const RowExpr *> input = hidden(width, inter);
   if (failed(input))
     return failure();
-  block.output = linear(*down, *input, 0, fc2.getDimSize(1), 1);
+  block.output = linear(*down, *input, 0, columnsOf(fc2), 1);
   return block;
 }
 

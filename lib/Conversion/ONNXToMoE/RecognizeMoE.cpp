@@ -328,17 +328,22 @@ ONNXRecognizeMoEPass::recognize(NodeOp node, ExpertWeights &weights,
 }
 
 /// Large integer constants that ids are compared with (all experts in order),
-/// and zeros that are written to, are read from their files: forms look at
-/// their values.
+/// zeros that are written to, and global scales are read from their files:
+/// forms look at their values.
 static void readConstants(ModuleOp module, WeightValues &values) {
   constexpr int64_t kMostElements = 1 << 16;
   module.walk([&](NodeOp node) {
-    bool compares = node.is("Equal");
-    if (!compares && !node.is("ScatterElements"))
-      return;
-    for (unsigned i = 0; i < (compares ? 2u : 1u); ++i) {
+    SmallVector<unsigned, 2> read;
+    if (node.is("Equal"))
+      read = {0, 1};
+    else if (node.is("ScatterElements"))
+      read = {0};
+    else if (node.is("QMoE", "com.microsoft"))
+      read = {15, 16};
+    for (unsigned i : read) {
       Value operand = node.input(i);
-      if (compares && !isa_and_nonnull<IntegerType>(elementTypeOf(operand)))
+      if (!operand || (node.is("Equal") &&
+                       !isa_and_nonnull<IntegerType>(elementTypeOf(operand))))
         continue;
       DenseElementsAttr elements = values.constant(operand, kMostElements);
       if (!elements)

@@ -58,7 +58,8 @@ RankedTensorType ExpertOperand::stackedType(int64_t rank) const {
 }
 
 int64_t RowExpr::columns() const {
-  return weight.stackedType(2).getDimSize(inputMajor ? 2 : 1);
+  return quantized ? quantized->columns
+                   : weight.stackedType(2).getDimSize(inputMajor ? 2 : 1);
 }
 
 int64_t RowExpr::depth() const {

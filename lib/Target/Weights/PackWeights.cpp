@@ -234,6 +234,9 @@ bool Packer::packPanels(Section &section, std::string &error) {
   int64_t interleave = grouped::panelInterleave(panels.getElementType());
   int64_t size = panels.getElementTypeBitWidth() / 8;
   int64_t panelBytes = panels.getDimSize(2) * panels.getDimSize(3) * size;
+  bool gathersBits =
+      isQuantized && size > 1 &&
+      section.sources.front().bytes.leaves.front().elementBits < 8;
   if (isQuantized && size > 1) { // words, as so many bytes side by side
     depth = llvm::divideCeilSigned(depth * bits, 8);
     interleave = size;
@@ -278,7 +281,8 @@ bool Packer::packPanels(Section &section, std::string &error) {
         }
       // Columns are read to their end before the next panel's; rows only so far
       // as they stay in the cache for the neighbouring panels.
-      int64_t block = alongColumns || expandsBits ? depth : kDepthBlock;
+      bool whole = alongColumns || expandsBits || gathersBits;
+      int64_t block = whole ? depth : kDepthBlock;
       for (int64_t k = 0; k < depth; k += block)
         for (int64_t p = p0; p < p1; ++p) {
           PanelColumn columnsAtK[grouped::kPanelColumns];
@@ -290,6 +294,8 @@ bool Packer::packPanels(Section &section, std::string &error) {
           uint8_t *out = buffer.data() + (p - p0) * panelBytes + k * rowBytes;
           if (expandsBits)
             packBytes(columnsAtK, depth, bits, out);
+          else if (gathersBits)
+            packWords(columnsAtK, source.getDimSize(2), bits, out);
           else
             packPanel(columnsAtK, std::min(block, depth - k), size, interleave,
                       out);
@@ -300,10 +306,8 @@ bool Packer::packPanels(Section &section, std::string &error) {
     for (const Source &source : section.sources) {
       const WeightBytes &weight = source.bytes;
       StridedBytes slice = weight.leaves.front();
-      if (slice.elementBits < 8) // zero points, which are few
-        continue;
       if (slice.shape.size() == 3) {
-        slice.data += e * slice.strides[0];
+        slice.data += e * slice.strides[0] / (slice.elementBits < 8 ? 8 : 1);
         slice.shape[0] = 1;
       } else if (slice.shape.size() == 2) {
         slice = weight.leaves[e];
@@ -359,6 +363,19 @@ bool moe::hasWeightSections(ModuleOp module) {
   return llvm::any_of(*module.getBody(), sectionOf);
 }
 
+/// The sources of a section as bytes, if all of them lie so.
+static void useBytes(Section &section) {
+  auto whole = section.sources;
+  for (Source &source : whole)
+    for (StridedBytes &leaf : source.bytes.leaves) {
+      std::optional<StridedBytes> bytes = leaf.asBytes();
+      if (!bytes)
+        return;
+      leaf = *bytes;
+    }
+  section.sources = std::move(whole);
+}
+
 /// One section per distinct offset, in the order of the file.
 static LogicalResult collectSections(ModuleOp module, WeightSources &sources,
                                      std::vector<Section> &sections) {
@@ -385,15 +402,13 @@ static LogicalResult collectSections(ModuleOp module, WeightSources &sources,
       FailureOr<WeightBytes> bytes = sources.resolve(symbol);
       if (failed(bytes))
         return failure();
-      // Only panels of bytes are made of single bits.
-      if (!packed || !type.getElementType().isInteger(8))
+      // Only panels are made of single bits.
+      if (!packed)
         for (StridedBytes &leaf : bytes->leaves) {
-          std::optional<StridedBytes> whole =
-              packed ? leaf.asBytes() : leaf.asContiguousBytes();
+          std::optional<StridedBytes> whole = leaf.asContiguousBytes();
           if (!whole)
             return symbol->emitOpError("expects elements of ")
-                   << leaf.elementBits << " bits to lie side by side"
-                   << (packed ? ", and rows to begin at bytes" : "");
+                   << leaf.elementBits << " bits to lie side by side";
           leaf = *whole;
         }
       section.sources.push_back({*bytes, quantized});
@@ -406,6 +421,9 @@ static LogicalResult collectSections(ModuleOp module, WeightSources &sources,
     } else if (failed(resolve(&op))) {
       return failure();
     }
+    // Bits in the order of the panel's words are packed as bytes.
+    if (packed && !type.getElementType().isInteger(8))
+      useBytes(section);
     sections.push_back(std::move(section));
   }
   llvm::sort(sections, [](const Section &a, const Section &b) {

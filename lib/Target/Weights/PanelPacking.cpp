@@ -299,17 +299,34 @@ static void packAny(ArrayRef<PanelColumn> columns, int64_t begin, int64_t depth,
   }
 }
 
+/// The integer of `bits` bits that column `column` has at `k`.
+static uint8_t integerAt(const PanelColumn &column, int64_t k, int64_t bits) {
+  int64_t at = column.bit + k * column.stride;
+  uint8_t byte = column.data ? column.data[at / 8] : 0;
+  return static_cast<uint8_t>(byte >> at % 8 & ((1 << bits) - 1));
+}
+
 void mlir::moe::packBytes(ArrayRef<PanelColumn> columns, int64_t depth,
                           int64_t bits, uint8_t *out) {
   assert(columns.size() == kColumns && bits < 8 && 8 % bits == 0);
   for (int64_t k = 0; k < depth; ++k)
-    for (int64_t c = 0; c < kColumns; ++c) {
-      const PanelColumn &column = columns[c];
-      int64_t at = column.bit + k * column.stride;
-      uint8_t byte = column.data ? column.data[at / 8] : 0;
-      out[k * kColumns + c] =
-          static_cast<uint8_t>(byte >> at % 8 & ((1 << bits) - 1));
-    }
+    for (int64_t c = 0; c < kColumns; ++c)
+      out[k * kColumns + c] = integerAt(columns[c], k, bits);
+}
+
+void mlir::moe::packWords(ArrayRef<PanelColumn> columns, int64_t depth,
+                          int64_t bits, uint8_t *out) {
+  assert(columns.size() == kColumns && bits < 8 && 8 % bits == 0);
+  int64_t perWord = 32 / bits;
+  for (int64_t first = 0; first < depth; first += perWord) {
+    uint32_t line[kColumns] = {};
+    for (int64_t k = first, e = std::min(first + perWord, depth); k < e; ++k)
+      for (int64_t c = 0; c < kColumns; ++c)
+        line[c] |= uint32_t(integerAt(columns[c], k, bits))
+                   << (k - first) * bits;
+    std::memcpy(out, line, sizeof line);
+    out += sizeof line;
+  }
 }
 
 void mlir::moe::packPanel(ArrayRef<PanelColumn> columns, int64_t depth,

@@ -128,7 +128,7 @@ func.func @main(%x: tensor<?x20xf32>, %given: tensor<32x2x8xui8>) -> tensor<*xf3
   %q = onnx.constant dense<1> : tensor<32x2x8xui8>
   %s = onnx.constant dense<1.0> : tensor<32x2xf32>
   %c = onnx.constant dense<1.0> : tensor<32xf32>
-  // expected-error @+1 {{node 'n' (com.microsoft::MatMulNBits): expects scales in f32, f16 or bf16 of shape [1, 32, 2], found tensor<32xf32>}}
+  // expected-error @+1 {{node 'n' (com.microsoft::MatMulNBits): expects scales in f32, f16, bf16 or f8E8M0FNU of shape [1, 32, 2], found tensor<32xf32>}}
   %0 = onnx.node "com.microsoft::MatMulNBits"(%x, %q, %c) {K = 20 : i64, N = 32 : i64, bits = 4 : i64, block_size = 16 : i64} name "n" opset 1 : (tensor<?x20xf32>, tensor<32x2x8xui8>, tensor<32xf32>) -> tensor<*xf32>
   return %0 : tensor<*xf32>
 }

@@ -37,14 +37,14 @@ func.func @quantized(%x: tensor<?x8xf32>, %xd: tensor<?x?xf32>, %l: tensor<?x2xf
   %q2 = onnx.constant dense<1> : tensor<2x8x3xui8>
   %s2 = onnx.constant dense<1.0> : tensor<2x8xf32>
   %z = onnx.constant dense<1> : tensor<2x6xui8>
-  %g = onnx.constant dense<1.0> : tensor<2xf32>
-  // expected-error @+1 {{node 'a' (com.microsoft::QMoE): quant_type 'fp4' is not supported, only 'int'}}
-  %0 = onnx.node "com.microsoft::QMoE"(%x, %l, %q, %s, %n, %q2, %s2) {quant_type = "fp4"} name "a" opset 1 : (tensor<?x8xf32>, tensor<?x2xf32>, tensor<2x6x4xui8>, tensor<2x6xf32>, none, tensor<2x8x3xui8>, tensor<2x8xf32>) -> tensor<?x8xf32>
+  %g = onnx.constant dense<2.0> : tensor<2xf32>
+  // expected-error @+1 {{node 'a' (com.microsoft::QMoE): quant_type 'fp8' is not supported, only 'int' and 'fp4'}}
+  %0 = onnx.node "com.microsoft::QMoE"(%x, %l, %q, %s, %n, %q2, %s2) {quant_type = "fp8"} name "a" opset 1 : (tensor<?x8xf32>, tensor<?x2xf32>, tensor<2x6x4xui8>, tensor<2x6xf32>, none, tensor<2x8x3xui8>, tensor<2x8xf32>) -> tensor<?x8xf32>
   // expected-error @+1 {{node 'b' (com.microsoft::QMoE): weights that are packed for a device are not supported}}
   %1 = onnx.node "com.microsoft::QMoE"(%x, %l, %q, %s, %n, %q2, %s2) {weights_prepacked = 1 : i64} name "b" opset 1 : (tensor<?x8xf32>, tensor<?x2xf32>, tensor<2x6x4xui8>, tensor<2x6xf32>, none, tensor<2x8x3xui8>, tensor<2x8xf32>) -> tensor<?x8xf32>
   // expected-error @+1 {{node 'c' (com.microsoft::QMoE): FC2: expects from 1 to 2147483647 weights per block, found -1}}
   %2 = onnx.node "com.microsoft::QMoE"(%x, %l, %q, %s, %n, %q2, %s2) {block_size = -1 : i64} name "c" opset 1 : (tensor<?x8xf32>, tensor<?x2xf32>, tensor<2x6x4xui8>, tensor<2x6xf32>, none, tensor<2x8x3xui8>, tensor<2x8xf32>) -> tensor<?x8xf32>
-  // expected-error @+1 {{node 'd' (com.microsoft::QMoE): scales other than those of the weights (input 15) are not supported}}
+  // expected-error @+1 {{node 'd' (com.microsoft::QMoE): scales other than those of the weights (input 15) are not supported, unless all are 1}}
   %3 = onnx.node "com.microsoft::QMoE"(%x, %l, %q, %s, %n, %q2, %s2, %n, %n, %n, %n, %n, %n, %n, %n, %g) name "d" opset 1 : (tensor<?x8xf32>, tensor<?x2xf32>, tensor<2x6x4xui8>, tensor<2x6xf32>, none, tensor<2x8x3xui8>, tensor<2x8xf32>, none, none, none, none, none, none, none, none, tensor<2xf32>) -> tensor<?x8xf32>
   // expected-error @+1 {{node 'e' (com.microsoft::QMoE): FC2: expects weights of 2, 4 or 8 bits, found 5}}
   %4 = onnx.node "com.microsoft::QMoE"(%x, %l, %q, %s, %n, %q2, %s2) {fc2_expert_weight_bits = 5 : i64} name "e" opset 1 : (tensor<?x8xf32>, tensor<?x2xf32>, tensor<2x6x4xui8>, tensor<2x6xf32>, none, tensor<2x8x3xui8>, tensor<2x8xf32>) -> tensor<?x8xf32>
@@ -52,7 +52,7 @@ func.func @quantized(%x: tensor<?x8xf32>, %xd: tensor<?x?xf32>, %l: tensor<?x2xf
   %5 = onnx.node "com.microsoft::QMoE"(%x, %l, %q, %n, %n, %q2, %s2) name "f" opset 1 : (tensor<?x8xf32>, tensor<?x2xf32>, tensor<2x6x4xui8>, none, none, tensor<2x8x3xui8>, tensor<2x8xf32>) -> tensor<?x8xf32>
   // expected-error @+1 {{node 'g' (com.microsoft::QMoE): FC1: expects constant weights}}
   %6 = onnx.node "com.microsoft::QMoE"(%x, %l, %given, %s, %n, %q2, %s2) name "g" opset 1 : (tensor<?x8xf32>, tensor<?x2xf32>, tensor<2x6x4xui8>, tensor<2x6xf32>, none, tensor<2x8x3xui8>, tensor<2x8xf32>) -> tensor<?x8xf32>
-  // expected-error @+1 {{node 'h' (com.microsoft::QMoE): FC2: expects scales in f32, f16 or bf16 of shape [2, 8, 1], found tensor<2x6xf32>}}
+  // expected-error @+1 {{node 'h' (com.microsoft::QMoE): FC2: expects scales in f32, f16, bf16 or f8E8M0FNU of shape [2, 8, 1], found tensor<2x6xf32>}}
   %7 = onnx.node "com.microsoft::QMoE"(%x, %l, %q, %s, %n, %q2, %s) name "h" opset 1 : (tensor<?x8xf32>, tensor<?x2xf32>, tensor<2x6x4xui8>, tensor<2x6xf32>, none, tensor<2x8x3xui8>, tensor<2x6xf32>) -> tensor<?x8xf32>
   // expected-error @+1 {{node 'i' (com.microsoft::QMoE): FC1: expects zero points in floats or in bytes that hold 4 bits for each of [2, 6, 1], found tensor<2x6xui8>}}
   %8 = onnx.node "com.microsoft::QMoE"(%x, %l, %q, %s, %n, %q2, %s2, %n, %n, %n, %n, %z) name "i" opset 1 : (tensor<?x8xf32>, tensor<?x2xf32>, tensor<2x6x4xui8>, tensor<2x6xf32>, none, tensor<2x8x3xui8>, tensor<2x8xf32>, none, none, none, none, tensor<2x6xui8>) -> tensor<?x8xf32>

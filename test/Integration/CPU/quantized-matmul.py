@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 from compiled import compile, file_bytes, function, stored
-from quantize import Quantized, pack
+from quantize import MXFP4, Quantized, pack
 
 SILU = """ epilogue {
   ^bb0(%a: f32, %b: f32):
@@ -50,13 +50,15 @@ class Module:
         self.body.append(f"  %c{self.constants} = arith.constant dense<{np.array2string(integers, separator=',', threshold=10**9)}> : {type}")
         return f"%c{self.constants}"
 
-    def product(self, name, columns, weights, scales=None, zero_points=None, block_size=None, out="f32"):
+    def product(self, name, columns, weights, scales=None, zero_points=None, block_size=None, out="f32", encoding=None):
         """`weights`, `scales`, `zero_points`: lists of (value, type)."""
         parts = "".join(
             f" {key}({', '.join(v for v, _ in values)} : {', '.join(t for _, t in values)})"
             for key, values in (("scales", scales), ("zero_points", zero_points)) if values
         )
-        attribute = f" {{block_size = {block_size} : i64}}" if block_size else ""
+        attribute = f" {{block_size = {block_size} : i64" if block_size else ""
+        attribute += f", encoding = #moe.encoding<{encoding}>" if encoding else ""
+        attribute += "}" if block_size else ""
         self.body.append(
             f"  %out_{name} = moe.grouped_matmul %x, %sizes weights({', '.join(v for v, _ in weights)}){parts}{attribute} : "
             f"tensor<?x{self.depth}x{self.rows}>, tensor<{self.experts}xi64>, ({', '.join(t for _, t in weights)}) "
@@ -64,10 +66,10 @@ class Module:
         )
         self.results.append((name, f"tensor<?x{columns}x{out}>"))
 
-    def add(self, name, columns, bits, block_size, zero_points=None, scale="f32", source="file", out="f32"):
+    def add(self, name, columns, bits, block_size, zero_points=None, scale="f32", source="file", out="f32", signed=False):
         e, n, k = self.experts, columns, self.depth
         count = 2 if source in ("interleaved", "shared") else 1
-        q = Quantized(self.random, (e, count * n, k), bits, block_size, zero_points)
+        q = Quantized(self.random, (e, count * n, k), bits, block_size, zero_points, signed=signed)
         q.scales = stored(q.scales, scale)
         if zero_points == "float":
             q.zero_points = stored(q.zero_points, scale)
@@ -107,11 +109,33 @@ class Module:
                 length = ((e - 1) * n * count + (n - 1) * count) * row + -(-blocks * bits // 8)
                 strides = f", strides = array<i64: {n * count * step}, {count * step}, 1>"
                 zeros.append((self.weight(data.tobytes(), zero_type, length, strides, at=i * row), zero_type))
-        self.product(name, n, weights, scales, zeros, q.block_size, out)
+        self.product(name, n, weights, scales, zeros, q.block_size, out, "signed" if signed else None)
         whole = q.values(np.float32)
         floats = f"tensor<{e}x{n}x{k}xf32>"
         self.product(name + "_f32", n, [(self.weight(whole[:, i::count].tobytes(), floats), floats) for i in range(count)], out=out)
         self.values[name] = (count, q.values(), {"f32": 1e-5, "f16": 1e-3, "bf16": 4e-3}[out])
+
+    def add_floats(self, name, columns, block_size, input_major=False):
+        """4-bit floats with exponents as scales, the extremes among them."""
+        e, n, k = self.experts, columns, self.depth
+        q = MXFP4(self.random, (e, n, k), block_size)
+        q.scales[..., :: 2] = self.random.choice([0, 1, 120], q.scales[..., ::2].shape).astype(np.uint8)
+        type, scale_type = f"tensor<{e}x{n}x{k}xi4>", f"tensor<{e}x{n}x{q.scales.shape[-1]}xi8>"
+        if input_major:
+            data = pack(q.integers.transpose(0, 2, 1), 4)
+            step = 2 * data.shape[-1]
+            length = ((e * k - 1) * step + n + 1) // 2
+            weight = self.weight(data.tobytes(), type, length, f", strides = array<i64: {k * step}, 1, {step}>")
+        else:
+            data = pack(q.integers, 4)
+            step = 2 * data.shape[-1]
+            length = ((e * n - 1) * step + k + 1) // 2
+            weight = self.weight(data.tobytes(), type, length, f", strides = array<i64: {n * step}, {step}, 1>")
+        scales = self.weight(q.scales.tobytes(), scale_type)
+        self.product(name, n, [(weight, type)], [(scales, scale_type)], None, block_size, encoding="e2m1")
+        floats = f"tensor<{e}x{n}x{k}xf32>"
+        self.product(name + "_f32", n, [(self.weight(q.values(np.float32).tobytes(), floats), floats)])
+        self.values[name] = (1, q.values(), 1e-5)
 
     def run(self, counts):
         rows_type = f"tensor<?x{self.depth}x{self.rows}>"
@@ -149,6 +173,11 @@ def main(folder):
             for block in (0, 16, 32, 64, 128):
                 for zeros in (None, "packed"):
                     module.add(f"i{bits}_b{block}_{zeros or 'half'}", columns, bits, block, zeros)
+        for bits, zeros in ((2, "float"), (4, None), (4, "packed"), (8, None), (8, "packed")):
+            module.add(f"s{bits}_{zeros or 'zero'}", columns, bits, 32, zeros, signed=True)
+        module.add_floats("e2m1_b8", columns, 8)
+        module.add_floats("e2m1_b32", columns, 32, input_major=True)
+        module.add_floats("e2m1_one", columns, 2048)
         module.run(counts)
     # Types, and where the weights come from.
     for rows in ("f32", "f16", "bf16"):

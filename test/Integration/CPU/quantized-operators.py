@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import moe_reference
 import moe_testing
-from quantize import Quantized, pack
+from quantize import MXFP4, Quantized, pack
 
 LIMITS = {np.float32: 1e-5, np.float16: 2e-3}
 
@@ -27,6 +27,11 @@ class Model:
             return ""
         name = "w%d" % len(self.initializers)
         self.initializers.append(numpy_helper.from_array(array, name))
+        return name
+
+    def exponents(self, array):
+        name = "w%d" % len(self.initializers)
+        self.initializers.append(helper.make_tensor(name, TensorProto.FLOAT8E8M0, array.shape, array.tobytes(), raw=True))
         return name
 
     def node(self, operator, inputs, shape, reference, **attributes):
@@ -106,6 +111,35 @@ def add_qmoe(model, e, h, i, bits, block, zeros, form, turn):
     model.node("QMoE", inputs, ["t", h], reference, **attributes)
 
 
+def check_mxfp4(folder, name, dtype, e, h, i, tokens):
+    """quant_type="fp4", as for CUDA: input-major weights, exponents as scales, and global scales of 1."""
+    model = Model(dtype)
+    for turn, form in enumerate(FORMS):
+        form = dict(form)
+        three, wide = form.pop("three", False), 2 * i if form.get("swiglu_fusion") else i
+        inputs, floats = ["x", "r"], []
+        for rows, depth in ((wide, h), (h, i), (i, h) if three else (0, 0)):
+            if not rows:
+                inputs, floats = inputs + [""] * 3, floats + [None, None]
+                continue
+            q = MXFP4(model.random, (e, rows, depth))
+            bias = model.random.standard_normal((e, rows)).astype(dtype) if turn % 2 else None
+            inputs += [model.weight(pack(q.integers.transpose(0, 2, 1), 4)), model.exponents(q.scales), model.weight(bias)]
+            floats += [q.values(), bias]
+        inputs += [""] * 4 + [model.weight(np.ones(e, np.float32)) if turn % 2 else ""] * 2
+        form["k"] = min(e, 1 + turn % 3)
+
+        def reference(x, r, floats=floats, form=form):
+            return moe_reference.contrib_moe(x, r, *floats, **form)
+
+        model.node("QMoE", inputs, ["t", h], reference, quant_type="fp4", expert_weight_bits=4, block_size=32, **form)
+    cases = [{"x": model.random.standard_normal((n, h)).astype(dtype), "r": model.random.standard_normal((n, e)).astype(dtype)}
+             for n in tokens]  # fmt: skip
+    path, checked = model.check(folder, name, [("x", ["t", h]), ("r", ["t", e])], cases)
+    layers = moe_testing.count(moe_testing.raised(path), "moe.combine")
+    print("%s: %d layers, %d outputs" % (name, layers, checked))
+
+
 def check_qmoe(folder, name, dtype, e, h, i, blocks, tokens):
     model, turn = Model(dtype), 0
     for bits in ((4, 4), (8, 8), (2, 2), (4, 8)):
@@ -163,6 +197,12 @@ check_qmoe(folder, "qmoe-f32", np.float32, 7, 64, 32, (0, 16), (0, 1, 2, 7, 64))
 # Widths that bytes do not divide into more than once.
 check_qmoe(folder, "qmoe-one-expert", np.float32, 1, 20, 12, (0,), (1, 3, 33))
 check_qmoe(folder, "qmoe-f16", np.float16, 5, 32, 48, (0, 16), (1, 9))
+# CHECK: mxfp4-f32: 5 layers, 25 outputs
+# CHECK: mxfp4-small: 5 layers, 10 outputs
+# CHECK: mxfp4-f16: 5 layers, 15 outputs
+check_mxfp4(folder, "mxfp4-f32", np.float32, 5, 64, 96, (0, 1, 2, 7, 64))
+check_mxfp4(folder, "mxfp4-small", np.float32, 1, 10, 6, (1, 17))
+check_mxfp4(folder, "mxfp4-f16", np.float16, 3, 96, 38, (1, 3, 40))
 # CHECK: matmul-f32: 36 products, 180 outputs
 # CHECK: matmul-small: 36 products, 36 outputs
 # CHECK: matmul-f16: 36 products, 72 outputs

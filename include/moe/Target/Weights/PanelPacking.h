@@ -23,8 +23,8 @@
 namespace mlir::moe {
 
 /// A tensor in memory. Strides count bytes and are at least 0; those of
-/// elements of less than 8 bits count bits, and only `packBytes` takes such
-/// tensors.
+/// elements of less than 8 bits count bits, and only `packBytes` and
+/// `packWords` take such tensors.
 struct StridedBytes {
   const uint8_t *data = nullptr;
   llvm::SmallVector<int64_t, 4> shape;
@@ -70,6 +70,11 @@ void packPanel(llvm::ArrayRef<PanelColumn> columns, int64_t depth,
 /// Packs `depth` integers of `bits` < 8 bits of each of 16 columns as bytes:
 /// [depth, 16].
 void packBytes(llvm::ArrayRef<PanelColumn> columns, int64_t depth, int64_t bits,
+               uint8_t *out);
+
+/// Packs them as words of 32 bits, each of which holds consecutive `k` of one
+/// column, the first in the lowest bits: [ceil(depth * bits / 32), 16].
+void packWords(llvm::ArrayRef<PanelColumn> columns, int64_t depth, int64_t bits,
                uint8_t *out);
 
 } // namespace mlir::moe

@@ -47,12 +47,12 @@ SmallVector<int64_t> grouped::panelShape(ArrayRef<int64_t> weightShape,
 }
 
 RankedTensorType grouped::panelType(RankedTensorType weight, int64_t numWeights,
-                                    bool isZeroPoint) {
+                                    bool isParameter) {
   SmallVector<int64_t> shape(weight.getShape());
   Type element = weight.getElementType();
   if (isa<IntegerType>(element)) {
-    int64_t width = isZeroPoint ? 8 : kWordBits;
-    if (!isZeroPoint)
+    int64_t width = isParameter ? 8 : kWordBits;
+    if (!isParameter)
       shape[2] = llvm::divideCeilSigned(
           shape[2] * weight.getElementTypeBitWidth(), kWordBits);
     element = IntegerType::get(weight.getContext(), width);
@@ -321,9 +321,9 @@ static LogicalResult verifyQuantization(MatmulOp op) {
   bool isQuantized = shaped(op.getPanels()).getElementType().isInteger();
   if (!isQuantized) {
     if (op.getScales() || op.getZeroPoints() || op.getBits() ||
-        op.getBlockSize())
+        op.getBlockSize() || op.getEncoding() != moe::Encoding::Unsigned)
       return op.emitOpError("expects panels of i32 for scales, zero points, "
-                            "bits or a block size");
+                            "bits, a block size or an encoding");
     return success();
   }
   std::optional<int64_t> bits = op.getBits(), blockSize = op.getBlockSize();
@@ -331,6 +331,11 @@ static LogicalResult verifyQuantization(MatmulOp op) {
       !blockSize || *blockSize < 1)
     return op.emitOpError("expects scales, 2, 4 or 8 bits and a block size of "
                           "at least 1 for panels of i32");
+  if (op.getEncoding() == moe::Encoding::E2M1 &&
+      (*bits != 4 || op.getZeroPoints()))
+    return op.emitOpError("expects 4 bits and no zero points for the encoding "
+                          "e2m1, got ")
+           << *bits << " bits";
   int64_t depth = shaped(op.getRows()).getDimSize(1);
   if (*blockSize < depth && *blockSize % (kWordBits / *bits) != 0)
     return op.emitOpError("expects a block size of K or of a multiple of ")

@@ -344,7 +344,8 @@ void GroupedMatmulOp::build(OpBuilder &b, OperationState &state, Type result,
   build(b, state, result, rows, groupSizes, weights, scales, zeroPoints, biases,
         extras,
         scales.empty() ? IntegerAttr()
-                       : b.getI64IntegerAttr(matrices.front().blockSize));
+                       : b.getI64IntegerAttr(matrices.front().blockSize),
+        matrices.front().encoding);
 }
 
 SmallVector<ExpertMatrix> GroupedMatmulOp::getMatrices() {
@@ -353,9 +354,9 @@ SmallVector<ExpertMatrix> GroupedMatmulOp::getMatrices() {
     return values.empty() ? Value() : values[i];
   };
   for (auto [i, weight] : llvm::enumerate(getWeights()))
-    matrices.push_back({weight, at(getBiases(), i), at(getScales(), i),
-                        at(getZeroPoints(), i),
-                        static_cast<int64_t>(getBlockSize().value_or(0))});
+    matrices.push_back(
+        {weight, at(getBiases(), i), at(getScales(), i), at(getZeroPoints(), i),
+         static_cast<int64_t>(getBlockSize().value_or(0)), getEncoding()});
   return matrices;
 }
 
@@ -381,9 +382,10 @@ static LogicalResult verifyQuantization(GroupedMatmulOp op) {
   auto weight = cast<RankedTensorType>(op.getWeights().front().getType());
   std::optional<int64_t> blockSize = op.getBlockSize();
   if (isa<FloatType>(weight.getElementType())) {
-    if (blockSize || !op.getScales().empty() || !op.getZeroPoints().empty())
-      return op.emitOpError("expects integer weights for scales, zero points "
-                            "or a block size, got ")
+    if (blockSize || op.getEncoding() != Encoding::Unsigned ||
+        !op.getScales().empty() || !op.getZeroPoints().empty())
+      return op.emitOpError("expects integer weights for scales, zero points, "
+                            "a block size or an encoding, got ")
              << weight;
     return success();
   }
@@ -391,6 +393,13 @@ static LogicalResult verifyQuantization(GroupedMatmulOp op) {
   if (!blockSize || *blockSize < 1)
     return op.emitOpError("expects a block size of at least 1 for integer "
                           "weights");
+  bool isFloat = op.getEncoding() == Encoding::E2M1;
+  if (isFloat &&
+      (weight.getElementTypeBitWidth() != 4 || !op.getZeroPoints().empty()))
+    return op.emitOpError(
+               "expects weights of 4 bits and no zero points for the "
+               "encoding e2m1, got ")
+           << weight;
   int64_t perWord = 32 / weight.getElementTypeBitWidth();
   if (*blockSize < depth && *blockSize % perWord != 0)
     return op.emitOpError("expects a block size of K or of a multiple of ")
@@ -398,7 +407,7 @@ static LogicalResult verifyQuantization(GroupedMatmulOp op) {
   SmallVector<int64_t> shape{weight.getDimSize(0), weight.getDimSize(1),
                              llvm::divideCeilSigned(depth, *blockSize)};
   auto verifyAll = [&](OperandRange values, StringRef what,
-                       bool allowInteger) -> LogicalResult {
+                       Type integer) -> LogicalResult {
     if (values.size() != op.getWeights().size())
       return op.emitOpError("expects one tensor of ")
              << what << " per weight, got " << values.size() << " for "
@@ -414,19 +423,19 @@ static LogicalResult verifyQuantization(GroupedMatmulOp op) {
       }
     }
     Type element = first.getElementType();
-    if (element.isF64() ||
-        (isa<IntegerType>(element) && element != weight.getElementType()))
+    if (element.isF64() || (isa<IntegerType>(element) && element != integer))
       return op.emitOpError("expects ")
-             << what << " of at most 32 bits"
-             << (allowInteger ? " or of the weights' type" : "") << ", got "
-             << element;
+             << what << " of floats of at most 32 bits or of type " << integer
+             << ", got " << element;
     return success();
   };
-  if (failed(verifyAll(op.getScales(), "scales", false)))
+  if (failed(verifyAll(op.getScales(), "scales",
+                       IntegerType::get(op.getContext(), 8))))
     return failure();
   return op.getZeroPoints().empty()
              ? success()
-             : verifyAll(op.getZeroPoints(), "zero points", true);
+             : verifyAll(op.getZeroPoints(), "zero points",
+                         weight.getElementType());
 }
 
 LogicalResult GroupedMatmulOp::verify() {

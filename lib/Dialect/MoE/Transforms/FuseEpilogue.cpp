@@ -82,7 +82,8 @@ static GroupedMatmulOp productOf(Value value, Operation *user) {
 static auto matrixTypes(const ExpertMatrix &matrix) {
   auto typeOf = [](Value value) { return value ? value.getType() : Type(); };
   return std::tuple(typeOf(matrix.weight), typeOf(matrix.scales),
-                    typeOf(matrix.zeroPoints), matrix.blockSize);
+                    typeOf(matrix.zeroPoints), matrix.blockSize,
+                    matrix.encoding);
 }
 
 /// Whether both can be one operation.

@@ -446,7 +446,7 @@ func.func @f(%x: memref<?x16xf32>, %o: memref<9xi64>, %p: memref<8x2x16x16xf32>,
 
 // G6: quantized weights.
 func.func @f(%x: memref<?x16xf32>, %o: memref<9xi64>, %p: memref<8x2x16x16xf32>, %c: memref<8x2x1x16xf32>, %y: memref<?x24xf32>) {
-  // expected-error@+1 {{'grouped.matmul' op expects panels of i32 for scales, zero points, bits or a block size}}
+  // expected-error@+1 {{'grouped.matmul' op expects panels of i32 for scales, zero points, bits, a block size or an encoding}}
   grouped.matmul %x offsets(%o : memref<9xi64>) panels(%p : memref<8x2x16x16xf32>) scales(%c : memref<8x2x1x16xf32>) outs(%y : memref<?x24xf32>) {bits = 4 : i64, block_size = 16 : i64} : memref<?x16xf32>
   return
 }
@@ -472,6 +472,14 @@ func.func @f(%x: memref<?x16xf32>, %o: memref<9xi64>, %p: memref<8x2x2x16xi32>, 
 func.func @f(%x: memref<?x16xf32>, %o: memref<9xi64>, %p: memref<8x2x2x16xi32>, %c: memref<8x2x1x16xf32>, %y: memref<?x24xf32>) {
   // expected-error@+1 {{'grouped.matmul' op expects scales, 2, 4 or 8 bits and a block size of at least 1 for panels of i32}}
   grouped.matmul %x offsets(%o : memref<9xi64>) panels(%p : memref<8x2x2x16xi32>) scales(%c : memref<8x2x1x16xf32>) outs(%y : memref<?x24xf32>) {bits = 4 : i64} : memref<?x16xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: memref<?x16xf32>, %o: memref<9xi64>, %p: memref<8x2x2x16xi32>, %c: memref<8x2x1x16xf32>, %y: memref<?x24xf32>) {
+  // expected-error@+1 {{'grouped.matmul' op expects 4 bits and no zero points for the encoding e2m1, got 8 bits}}
+  grouped.matmul %x offsets(%o : memref<9xi64>) panels(%p : memref<8x2x2x16xi32>) scales(%c : memref<8x2x1x16xf32>) outs(%y : memref<?x24xf32>) {bits = 8 : i64, block_size = 16 : i64, encoding = #moe.encoding<e2m1>} : memref<?x16xf32>
   return
 }
 

@@ -488,7 +488,7 @@ func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xf32>, %
 // C19: quantized weights.
 
 func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xf32>, %c: tensor<8x24x1xf32>) {
-  // expected-error@+1 {{'moe.grouped_matmul' op expects integer weights for scales, zero points or a block size, got 'tensor<8x24x16xf32>'}}
+  // expected-error@+1 {{'moe.grouped_matmul' op expects integer weights for scales, zero points, a block size or an encoding, got 'tensor<8x24x16xf32>'}}
   %y = moe.grouped_matmul %x, %s weights(%w) scales(%c : tensor<8x24x1xf32>) {block_size = 16 : i64} : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xf32>) -> tensor<?x24xf32>
   return
 }
@@ -528,7 +528,7 @@ func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xi4>, %c
 // -----
 
 func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xi4>, %c: tensor<8x24x1xf64>) {
-  // expected-error@+1 {{'moe.grouped_matmul' op expects scales of at most 32 bits, got 'f64'}}
+  // expected-error@+1 {{'moe.grouped_matmul' op expects scales of floats of at most 32 bits or of type 'i8', got 'f64'}}
   %y = moe.grouped_matmul %x, %s weights(%w) scales(%c : tensor<8x24x1xf64>) {block_size = 16 : i64} : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xi4>) -> tensor<?x24xf32>
   return
 }
@@ -543,8 +543,16 @@ func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xi4>, %c
 
 // -----
 
+func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xi8>, %c: tensor<8x24x1xf32>) {
+  // expected-error@+1 {{'moe.grouped_matmul' op expects weights of 4 bits and no zero points for the encoding e2m1, got 'tensor<8x24x16xi8>'}}
+  %y = moe.grouped_matmul %x, %s weights(%w) scales(%c : tensor<8x24x1xf32>) {block_size = 16 : i64, encoding = #moe.encoding<e2m1>} : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xi8>) -> tensor<?x24xf32>
+  return
+}
+
+// -----
+
 func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xi4>, %c: tensor<8x24x1xf32>, %z: tensor<8x24x1xi8>) {
-  // expected-error@+1 {{'moe.grouped_matmul' op expects zero points of at most 32 bits or of the weights' type, got 'i8'}}
+  // expected-error@+1 {{'moe.grouped_matmul' op expects zero points of floats of at most 32 bits or of type 'i4', got 'i8'}}
   %y = moe.grouped_matmul %x, %s weights(%w) scales(%c : tensor<8x24x1xf32>) zero_points(%z : tensor<8x24x1xi8>) {block_size = 16 : i64} : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xi4>) -> tensor<?x24xf32>
   return
 }

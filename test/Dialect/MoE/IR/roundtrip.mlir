@@ -45,6 +45,11 @@ func.func @f(%logits: tensor<?x8xf32>, %b: tensor<8xf32>, %x: tensor<?x32xf32>, 
   %y = moe.combine %h, %w, %map : tensor<?x24xf32>, tensor<?x2xf32>, tensor<?x2xi32> -> tensor<?x24xf32>
   return %y : tensor<?x24xf32>
 }
+func.func @mxfp4(%x: tensor<?x32xf32>, %s: tensor<8xi64>, %q: tensor<8x24x32xi4>, %c: tensor<8x24x1xi8>) -> tensor<?x24xf32> {
+  // CHECK: moe.grouped_matmul{{.*}} scales({{.*}} : tensor<8x24x1xi8>) {block_size = 32 : i64, encoding = #moe.encoding<e2m1>} : tensor<?x32xf32>, tensor<8xi64>, (tensor<8x24x32xi4>) -> tensor<?x24xf32>
+  %y = moe.grouped_matmul %x, %s weights(%q) scales(%c : tensor<8x24x1xi8>) {block_size = 32 : i64, encoding = #moe.encoding<e2m1>} : tensor<?x32xf32>, tensor<8xi64>, (tensor<8x24x32xi4>) -> tensor<?x24xf32>
+  return %y : tensor<?x24xf32>
+}
 func.func @quantized(%x: tensor<?x32xf32>, %s: tensor<8xi64>, %q: tensor<8x24x32xi4>, %c: tensor<8x24x2xf16>, %z: tensor<8x24x2xi4>) -> tensor<?x24xf32> {
   // CHECK: moe.grouped_matmul{{.*}} scales({{.*}} : tensor<8x24x2xf16>) zero_points({{.*}} : tensor<8x24x2xi4>) {block_size = 16 : i64} : tensor<?x32xf32>, tensor<8xi64>, (tensor<8x24x32xi4>) -> tensor<?x24xf32>
   %y = moe.grouped_matmul %x, %s weights(%q) scales(%c : tensor<8x24x2xf16>) zero_points(%z : tensor<8x24x2xi4>) {block_size = 16 : i64} : tensor<?x32xf32>, tensor<8xi64>, (tensor<8x24x32xi4>) -> tensor<?x24xf32>

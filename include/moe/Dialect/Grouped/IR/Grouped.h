@@ -31,9 +31,9 @@ SmallVector<int64_t> panelShape(ArrayRef<int64_t> weightShape, Type elementType,
 inline constexpr int64_t kWordBits = 32;
 
 /// The panels of `numWeights` matrices of type `weight`; integers as words, or
-/// as bytes when they are zero points.
+/// as bytes when they are scales or zero points.
 RankedTensorType panelType(RankedTensorType weight, int64_t numWeights,
-                           bool isZeroPoint = false);
+                           bool isParameter = false);
 
 /// Makes the epilogue that yields its only accumulator.
 void buildIdentityEpilogue(OpBuilder &b, Location loc, Region &epilogue,

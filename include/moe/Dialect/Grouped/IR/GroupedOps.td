@@ -41,8 +41,8 @@ def Grouped_Dialect : Dialect {
     Quantized weights of `b` bits are stored as words of 32 bits, each of which
     holds `32 / b` consecutive `k` of one column, the first in the lowest bits:
     `[E, P, ceil(K * b / 32), 16]`. Their scales and zero points `[E, N, B]` are
-    panels in turn, with blocks in the place of `k`; zero points that are
-    integers take a byte each.
+    panels in turn, with blocks in the place of `k`; zero points and scales that
+    are integers take a byte each.
   }];
   let dependentDialects = ["::mlir::moe::MoEDialect"];
 }
@@ -225,9 +225,9 @@ def Grouped_MatmulOp : Grouped_KernelOp<"matmul", [
     and yields the element of `outs` (`[R, N]`). Text without an epilogue means
     the one that yields its only accumulator.
 
-    With `scales`, and possibly `zero_points`, the panels hold integers of
+    With `scales`, and possibly `zero_points`, the panels hold weights of
     `bits` bits, quantized in blocks of `block_size` along K; `w` is what
-    `moe.grouped_matmul` makes of them.
+    `moe.grouped_matmul` makes of them, with the same `encoding`.
 
     `schedule` holds the tile sizes, chosen by `grouped-schedule`.
 
@@ -245,13 +245,15 @@ def Grouped_MatmulOp : Grouped_KernelOp<"matmul", [
     Optional<Shaped<[I32], [1]>>:$row_token,
     Shaped<[I64], [1]>:$offsets,
     Shaped<[MoE_Float, I32], [4]>:$panels,
-    Optional<Shaped<[MoE_Float], [4]>>:$scales,
+    Optional<Shaped<[MoE_Float, I8], [4]>>:$scales,
     Optional<Shaped<[MoE_Float, I8], [4]>>:$zero_points,
     Variadic<Shaped<[MoE_Float], [2]>>:$biases,
     Variadic<Shaped<[MoE_Float], [2]>>:$extras,
     Variadic<Shaped<[MoE_Float], [2]>>:$outs,
     OptionalAttr<I64Attr>:$bits,
     OptionalAttr<I64Attr>:$block_size,
+    DefaultValuedAttr<MoE_EncodingAttr,
+                      "::mlir::moe::Encoding::Unsigned">:$encoding,
     OptionalAttr<DictionaryAttr>:$schedule);
   let results = (outs Variadic<2DTensorOf<[MoE_Float]>>:$results);
   let regions = (region SizedRegion<1>:$epilogue);

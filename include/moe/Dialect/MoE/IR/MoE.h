@@ -32,11 +32,12 @@ struct ExpertMatrix {
   /// Of integer weights only.
   Value scales, zeroPoints;
   int64_t blockSize = 0;
+  Encoding encoding = Encoding::Unsigned;
 
   bool operator==(const ExpertMatrix &other) const {
     return weight == other.weight && bias == other.bias &&
            scales == other.scales && zeroPoints == other.zeroPoints &&
-           blockSize == other.blockSize;
+           blockSize == other.blockSize && encoding == other.encoding;
   }
 };
 } // namespace mlir::moe

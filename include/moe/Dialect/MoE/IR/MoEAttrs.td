@@ -56,6 +56,13 @@ def MoE_QuantizedPart : MoE_Enum<"QuantizedPart",
       I32EnumCase<"ZeroPoints", 2, "zero_points">
     ]>;
 
+def MoE_Encoding : MoE_Enum<"Encoding",
+    "what the bits of a quantized weight stand for", [
+      I32EnumCase<"Unsigned", 0, "unsigned">,
+      I32EnumCase<"Signed", 1, "signed">,
+      I32EnumCase<"E2M1", 2, "e2m1">
+    ]>;
+
 class MoE_EnumAttr<EnumInfo info, string mnemonic>
     : EnumAttr<MoE_Dialect, info, mnemonic> {
   let assemblyFormat = "`<` $value `>`";
@@ -64,6 +71,7 @@ class MoE_EnumAttr<EnumInfo info, string mnemonic>
 def MoE_ScoreFunctionAttr : MoE_EnumAttr<MoE_ScoreFunction, "score">;
 def MoE_ScorePositionAttr : MoE_EnumAttr<MoE_ScorePosition, "position">;
 def MoE_WeighByAttr : MoE_EnumAttr<MoE_WeighBy, "weigh_by">;
+def MoE_EncodingAttr : MoE_EnumAttr<MoE_Encoding, "encoding">;
 def MoE_NaNRuleAttr : MoE_EnumAttr<MoE_NaNRule, "nan">;
 def MoE_TieBreakAttr : MoE_EnumAttr<MoE_TieBreak, "tie_break">;
 def MoE_QuantizedPartAttr : EnumAttr<MoE_Dialect, MoE_QuantizedPart, "part">;

@@ -35,7 +35,7 @@ def MoE_Dialect : Dialect {
 /// Element types that kernels compute with (C11).
 def MoE_Float : AnyTypeOf<[F16, BF16, F32, F64]>;
 
-/// Quantized weights: read as unsigned (C19).
+/// Quantized weights: what the bits mean is up to the operation (C19).
 def MoE_Quantized : AnyTypeOf<[I<2>, I<4>, I<8>]>;
 
 class MoE_Op<string mnemonic, list<Trait> traits = []>

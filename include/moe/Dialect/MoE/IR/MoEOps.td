@@ -344,9 +344,18 @@ def MoE_GroupedMatmulOp : MoE_Op<"grouped_matmul", [
     `w[e, n, k] = (q[e, n, k] - z[e, n, k / block_size])`
     `             * s[e, n, k / block_size]`
 
-    computed in f32, where `q` is read as unsigned and `z`, if it is not given,
-    is half of the range of `q`: 2, 8 or 128. The product is that of the f32
-    weight `w`, to the bit.
+    computed in f32. What `q`, and a `z` of integers, are read as is up to
+    `encoding`; with `b` bits:
+
+    | `encoding` | `q` | `z`, if it is not given |
+    |---|---|---|
+    | `unsigned` | an integer from 0 | half of the range: `2^(b-1)` |
+    | `signed` | an integer in two's complement | 0 |
+    | `e2m1` | a 4-bit float: sign, 2 bits of exponent, 1 of mantissa | 0, always |
+
+    Scales of type i8 are exponents: `s = 2^(x - 127)` for `x` in [0, 254], read
+    as unsigned, and NaN for 255 (E8M0; MXFP4 is `e2m1` with these, in blocks of
+    32). The product is that of the f32 weight `w`, to the bit.
 
     A dense layer is the case of one group.
 
@@ -378,11 +387,12 @@ def MoE_GroupedMatmulOp : MoE_Op<"grouped_matmul", [
     2DTensorOf<[MoE_Float]>:$rows,
     1DTensorOf<[I64]>:$group_sizes,
     Variadic<3DTensorOf<[MoE_Float, MoE_Quantized]>>:$weights,
-    Variadic<3DTensorOf<[MoE_Float]>>:$scales,
+    Variadic<3DTensorOf<[MoE_Float, I8]>>:$scales,
     Variadic<3DTensorOf<[MoE_Float, MoE_Quantized]>>:$zero_points,
     Variadic<2DTensorOf<[MoE_Float]>>:$biases,
     Variadic<2DTensorOf<[MoE_Float]>>:$extras,
-    OptionalAttr<I64Attr>:$block_size);
+    OptionalAttr<I64Attr>:$block_size,
+    DefaultValuedAttr<MoE_EncodingAttr, "Encoding::Unsigned">:$encoding);
   let results = (outs 2DTensorOf<[MoE_Float]>:$result);
   let regions = (region MaxSizedRegion<1>:$epilogue);
   let hasRegionVerifier = 1;
