@@ -27,6 +27,7 @@ Registry::Registry() {
   addReductions(*this);
   addMatMul(*this);
   addNormalization(*this);
+  addQuantization(*this);
   addSorting(*this);
   addAttention(*this);
   addContribAttention(*this);

@@ -56,6 +56,7 @@ void addScatter(Registry &);
 void addReductions(Registry &);
 void addMatMul(Registry &);
 void addNormalization(Registry &);
+void addQuantization(Registry &);
 void addSorting(Registry &);
 void addAttention(Registry &);
 void addContribAttention(Registry &);

@@ -24,8 +24,8 @@ CONSTANT.update({"Reduce" + name: [1] for name in "Sum Mean Max Min Prod L1 L2 S
 
 # Compiled by the standard's definition of them.
 DEFINED = set(
-    """BlackmanWindow CenterCropPad DepthToSpace FlexAttention GroupNormalization HammingWindow HannWindow
-    MeanVarianceNormalization NegativeLogLikelihoodLoss Shrink SoftmaxCrossEntropyLoss SpaceToDepth SwiGLU""".split()
+    """BlackmanWindow CenterCropPad DepthToSpace DynamicQuantizeLinear FlexAttention GroupNormalization HammingWindow
+    HannWindow MeanVarianceNormalization NegativeLogLikelihoodLoss Shrink SoftmaxCrossEntropyLoss SpaceToDepth SwiGLU""".split()
 )
 
 # Inference only.
