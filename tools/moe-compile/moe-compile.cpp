@@ -6,7 +6,6 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "moe/Conversion/ONNXToMoE/Operators.h"
 #include "moe/Driver/Driver.h"
 
 #include "moe/Driver/ModelInfo.h"
@@ -102,19 +101,6 @@ static cl::opt<std::string>
     messagesFile("messages", cl::value_desc("file"), cl::cat(category),
                  cl::desc("Write errors, warnings and remarks to <file>, one "
                           "JSON object per line (-: standard output)"));
-
-static cl::opt<bool> listOperators(
-    "list-operators", cl::cat(category), cl::ValueDisallowed,
-    cl::desc("Print the ONNX operators that can be compiled, with the operator "
-             "set versions, and exit"),
-    // While options are parsed, since no model need be given.
-    cl::callback([](const bool &) {
-      for (const SupportedOperator &op : supportedOperators())
-        llvm::outs() << (op.domain.empty() ? "ai.onnx" : op.domain) << ' '
-                     << op.name << ' ' << op.since << '-' << op.until << '\n';
-      llvm::outs().flush();
-      std::exit(0);
-    }));
 
 int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);

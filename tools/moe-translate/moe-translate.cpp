@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "moe/Driver/OperatorTable.h"
 #include "moe/Import/ONNX/Import.h"
 
 #include "mlir/IR/AsmState.h"
@@ -35,6 +36,17 @@ static cl::opt<std::string> inputFile(cl::Positional, cl::desc("<model>"),
 static cl::opt<std::string> outputFile("o", cl::desc("Output file"),
                                        cl::value_desc("file"), cl::init("-"),
                                        cl::cat(category));
+
+static cl::opt<bool> listOperators(
+    "list-operators", cl::cat(category), cl::ValueDisallowed,
+    cl::desc("Print a table of the ONNX operators that can be compiled "
+             "(docs/Operators.md), and exit"),
+    // While options are parsed, since no model need be given.
+    cl::callback([](const bool &) {
+      moe::printOperatorTable(llvm::outs());
+      llvm::outs().flush();
+      std::exit(0);
+    }));
 
 /// "file: error: message": a model has no lines to point at.
 static LogicalResult printDiagnostic(Diagnostic &diagnostic) {

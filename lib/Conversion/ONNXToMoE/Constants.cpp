@@ -52,7 +52,14 @@ static LogicalResult convertConstant(Lowering &l) {
   return l.set(l.tensor(dense));
 }
 
-static LogicalResult convertIdentity(Lowering &l) { return l.set(l.in(0)); }
+static LogicalResult convertIdentity(Lowering &l) {
+  Value input = l.node.input(0);
+  if (Tensor t = l.lookup(input))
+    return l.set(t);
+  if (Value output = l.node.output(0))
+    l.sequences[output] = SmallVector<Tensor>(l.sequences.lookup(input));
+  return success();
+}
 
 /// Inference: the input, and a mask of ones.
 static LogicalResult convertDropout(Lowering &l) {
@@ -280,12 +287,15 @@ void raise::addConstants(Registry &r) {
   r.add({
       {"Constant", 1, kLatest, convertConstant, 0, 0,
        "value value_int value_ints value_float value_floats"},
-      {"Identity", 1, kLatest, convertIdentity, 1, 1, ""},
-      {"Dropout", 7, kLatest, convertDropout, 1, 3, "ratio seed"},
+      {"Identity", 1, kLatest, convertIdentity, 1, 1, "", "", "",
+       /*takesSequences=*/true},
+      {"Dropout", 7, kLatest, convertDropout, 1, 3, "ratio seed", "",
+       "inference only: training_mode is constant false"},
       {"Cast", 6, kLatest, convertCast, 1, 1, "to saturate round_mode"},
       {"CastLike", 15, kLatest, convertCastLike, 2, 2, "saturate round_mode"},
       {"Range", 11, kLatest, convertRange, 3, 3, "stash_type"},
-      {"ConstantOfShape", 9, kLatest, convertConstantOfShape, 1, 1, "value"},
+      {"ConstantOfShape", 9, kLatest, convertConstantOfShape, 1, 1, "value", "",
+       "a shape of at most 32 elements"},
       {"EyeLike", 9, kLatest, convertEyeLike, 1, 1, "dtype k"},
   });
 }

@@ -1,4 +1,4 @@
-//===- ControlFlow.h - loops over tensors -----------------------*- C++ -*-===//
+//===- ControlFlow.h - branches and loops over tensors ----------*- C++ -*-===//
 //
 // Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -44,6 +44,22 @@ struct LoopResults {
 };
 
 FailureOr<LoopResults> emitLoop(Lowering &l, const LoopSpec &spec);
+
+/// `value` in a new buffer of its own.
+Value freshCopy(Lowering &l, Value value);
+/// A new buffer. An empty tensor would not do: equal ones are one.
+Value freshBuffer(Lowering &l, RankedTensorType type,
+                  ArrayRef<OpFoldResult> sizes);
+/// `value`, written to the buffer of `destination`.
+Value writeTo(Lowering &l, Value value, Value destination);
+
+/// The type of a value with the sizes `dims`, but for those that are `inside` a
+/// region, which are open.
+RankedTensorType typeOf(Lowering &l, const Dims &dims, ArrayRef<bool> inside,
+                        Type elementType);
+/// `value` of that type as a tensor.
+Tensor resultOf(Lowering &l, Value value, Type elementType, Dims dims,
+                ArrayRef<bool> inside);
 
 /// The slice of `t` at `index`, without the axis.
 Tensor sliceAt(Lowering &l, Tensor t, int64_t axis, const Expr &index);

@@ -233,15 +233,19 @@ static LogicalResult convertNode(onnx::NodeOp node, Lowering &l) {
   LDBG() << l.subject;
   std::string why;
   const Converter *converter = Registry::get().lookup(node, why);
-  for (auto [i, input] : llvm::enumerate(node.getInputs()))
-    if (node.input(i) && !l.lookup(input))
+  for (auto [i, input] : llvm::enumerate(node.getInputs())) {
+    bool isSequence = l.sequences.count(input);
+    if (node.input(i) && !l.lookup(input) &&
+        !(isSequence && converter->takesSequences))
       return l.error() << "expects input " << i
                        << " to be a tensor of integers or floats, got "
                        << input.getType();
+  }
   if (failed(converter->convert(l)))
     return failure();
   for (auto [i, output] : llvm::enumerate(node.getOutputs()))
-    if (node.output(i) && !l.lookup(output) && !output.use_empty())
+    if (node.output(i) && !l.lookup(output) && !l.sequences.count(output) &&
+        !output.use_empty())
       return l.error() << "output " << i << " is not supported";
   return success();
 }

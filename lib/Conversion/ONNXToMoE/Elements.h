@@ -42,6 +42,10 @@ Value sumOf(Lowering &l, Tensor x, ArrayRef<bool> reduced);
 
 /// 1 / (1 + exp(-x))
 Value sigmoidElement(ImplicitLocOpBuilder &b, Value x);
+/// log(1 + exp(x))
+Value softplusElement(ImplicitLocOpBuilder &b, Value x);
+/// x / (1 + |x|)
+Value softsignElement(ImplicitLocOpBuilder &b, Value x);
 
 /// `divide` with the one overflow of two's complement made to wrap.
 Value guardOverflow(ImplicitLocOpBuilder &b, Value x, Value y,

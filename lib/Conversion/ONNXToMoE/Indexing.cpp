@@ -551,12 +551,15 @@ static LogicalResult convertPad(Lowering &l) {
 
 void raise::addIndexing(Registry &r) {
   r.add({
-      {"Slice", 1, kLatest, convertSlice, 1, 5, "starts ends axes"},
+      {"Slice", 1, kLatest, convertSlice, 1, 5, "starts ends axes", "",
+       "constant axes and steps"},
       {"Gather", 1, kLatest, convertGather, 2, 2, "axis"},
       {"GatherElements", 11, kLatest, convertGatherElements, 2, 2, "axis"},
-      {"GatherND", 11, kLatest, convertGatherND, 2, 2, "batch_dims"},
+      {"GatherND", 11, kLatest, convertGatherND, 2, 2, "batch_dims", "",
+       "a static size of the last axis of indices"},
       {"OneHot", 9, kLatest, convertOneHot, 3, 3, "axis"},
       {"Trilu", 14, kLatest, convertTrilu, 1, 2, "upper"},
-      {"Pad", 2, kLatest, convertPad, 1, 4, "mode pads value"},
+      {"Pad", 2, kLatest, convertPad, 1, 4, "mode pads value", "",
+       "constant axes"},
   });
 }

@@ -58,6 +58,22 @@ struct Operand {
 /// Computes one result element from one element per operand.
 using ElementFn = function_ref<Value(ImplicitLocOpBuilder &, ValueRange)>;
 
+/// What converting the body of a loop has shown.
+struct LoopFacts {
+  /// Which sizes of the carried values change.
+  using Varying = SmallVector<SmallVector<bool>>;
+  Varying varying;
+  /// Scanned outputs whose slices have sizes that only the body knows; they are
+  /// carried, behind the other carried values.
+  struct Grown {
+    unsigned output;
+    int64_t rank;
+    Type elementType;
+  };
+  SmallVector<Grown> grown;
+  Varying varyingWithGrown;
+};
+
 class Lowering {
 public:
   Lowering(MLIRContext *context, WeightSymbols &weights)
@@ -87,6 +103,10 @@ public:
   /// The size that an `index` in the graph stands for, where that is known.
   DenseMap<Value, Expr> indices;
   void map(Value onnxValue, Tensor tensor) { values[onnxValue] = tensor; }
+  /// ONNX values that are sequences: their elements, all known now.
+  DenseMap<Value, SmallVector<Tensor>> sequences;
+  /// Nodes that were converted again for another iteration of an unrolled loop.
+  int64_t unrolledNodes = 0;
   /// An error about the node.
   InFlightDiagnostic error();
 
@@ -144,9 +164,8 @@ public:
     while (!discarded.empty())
       discarded.pop_back_val()->erase();
   }
-  /// For loops whose body was converted before: the sizes of loop-carried
-  /// values that are known to change.
-  DenseMap<Operation *, SmallVector<SmallVector<bool>>> varyingSizes;
+  /// By node: bodies in loops are converted more than once.
+  DenseMap<Operation *, LoopFacts> loopFacts;
 
   //===--- Code ---===//
 
@@ -256,6 +275,10 @@ private:
 /// Converts the operations of a subgraph, whose arguments have been mapped, at
 /// the insertion point. The subgraph stays as it is: it may be converted again.
 LogicalResult convertGraph(Region &graph, Lowering &l);
+
+/// The tensors joined along an axis, or along a new one. There is at least one.
+FailureOr<Tensor> concat(Lowering &l, ArrayRef<Tensor> parts, int64_t axis);
+FailureOr<Tensor> stack(Lowering &l, ArrayRef<Tensor> parts, int64_t axis);
 
 /// The product of the dimensions.
 Expr product(ArrayRef<Expr> dims);

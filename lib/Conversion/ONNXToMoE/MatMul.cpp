@@ -13,6 +13,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Elements.h"
+#include "Products.h"
 #include "QuantizedWeights.h"
 #include "Registry.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -126,7 +127,7 @@ static Tensor asMatrix(Lowering &l, Tensor t, bool asRow) {
   return l.reshape(t, asRow ? Dims{1, t->dims[0]} : Dims{t->dims[0], 1});
 }
 
-static FailureOr<Tensor> matmul(Lowering &l, Tensor x, Tensor y, bool transX,
+FailureOr<Tensor> raise::matmul(Lowering &l, Tensor x, Tensor y, bool transX,
                                 bool transY) {
   if (x->elementType != y->elementType)
     return l.error() << "expects operands of one type, got " << x->elementType
@@ -288,6 +289,8 @@ void raise::addMatMul(Registry &r) {
       {"FusedMatMul", 1, 1, convertFusedMatMul, 2, 2,
        "alpha transA transB transBatchA transBatchB", "com.microsoft"},
       {"MatMulNBits", 1, 1, convertMatMulNBits, 3, 6,
-       "K N bits block_size accuracy_level weight_prepacked", "com.microsoft"},
+       "K N bits block_size accuracy_level weight_prepacked", "com.microsoft",
+       "weights, scales and zero points are constants; 2, 4 or 8 bits; no "
+       "g_idx"},
   });
 }

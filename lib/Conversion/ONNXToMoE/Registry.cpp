@@ -20,10 +20,12 @@ Registry::Registry() {
   addControlFlow(*this);
   addUnary(*this);
   addBinary(*this);
+  addSequences(*this);
   addShapes(*this);
   addReshapes(*this);
   addIndexing(*this);
   addScatter(*this);
+  addRecurrence(*this);
   addReductions(*this);
   addMatMul(*this);
   addNormalization(*this);
@@ -113,11 +115,12 @@ SmallVector<const Converter *> Registry::list() const {
 
 SmallVector<SupportedOperator> moe::supportedOperators() {
   // The operators that a recogniser takes, and that have no other meaning.
-  SmallVector<SupportedOperator> operators{{"com.microsoft", "MoE", 1, 1},
-                                           {"com.microsoft", "QMoE", 1, 1}};
+  SmallVector<SupportedOperator> operators{
+      {"com.microsoft", "MoE", 1, 1, "constant weights"},
+      {"com.microsoft", "QMoE", 1, 1, "constant weights; 2, 4 or 8 bits"}};
   for (const Converter *entry : Registry::get().list())
-    operators.push_back(
-        {entry->domain, entry->name, entry->since, entry->until});
+    operators.push_back({entry->domain, entry->name, entry->since, entry->until,
+                         entry->limits});
   llvm::sort(operators,
              [](const SupportedOperator &a, const SupportedOperator &b) {
                return std::tie(a.domain, a.name, a.since) <

@@ -24,6 +24,10 @@ struct Converter {
   /// The attributes it understands, separated by spaces.
   StringRef attributes;
   StringRef domain = "";
+  /// What it requires beyond the standard, for the table of operators.
+  StringRef limits = "";
+  /// Whether inputs may be sequences.
+  bool takesSequences = false;
 };
 
 inline constexpr int64_t kLatest = 28;
@@ -49,10 +53,12 @@ void addConstants(Registry &);
 void addControlFlow(Registry &);
 void addUnary(Registry &);
 void addBinary(Registry &);
+void addSequences(Registry &);
 void addShapes(Registry &);
 void addReshapes(Registry &);
 void addIndexing(Registry &);
 void addScatter(Registry &);
+void addRecurrence(Registry &);
 void addReductions(Registry &);
 void addMatMul(Registry &);
 void addNormalization(Registry &);

@@ -155,9 +155,12 @@ static LogicalResult convertFlatten(Lowering &l) {
 
 void raise::addReshapes(Registry &r) {
   r.add({
-      {"Reshape", 1, kLatest, convertReshape, 1, 2, "shape allowzero"},
-      {"Squeeze", 1, kLatest, convertSqueeze, 1, 2, "axes"},
-      {"Unsqueeze", 1, kLatest, convertUnsqueeze, 1, 2, "axes"},
+      {"Reshape", 1, kLatest, convertReshape, 1, 2, "shape allowzero", "",
+       "a shape of at most 32 elements"},
+      {"Squeeze", 1, kLatest, convertSqueeze, 1, 2, "axes", "",
+       "constant axes; without axes, static sizes"},
+      {"Unsqueeze", 1, kLatest, convertUnsqueeze, 1, 2, "axes", "",
+       "constant axes"},
       {"Flatten", 1, kLatest, convertFlatten, 1, 1, "axis"},
   });
 }

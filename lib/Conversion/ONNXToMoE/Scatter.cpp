@@ -245,7 +245,8 @@ void raise::addScatter(Registry &r) {
   r.add({
       {"ScatterElements", 11, kLatest, convertScatterElements, 3, 3,
        "axis reduction"},
-      {"ScatterND", 11, kLatest, convertScatterND, 3, 3, "reduction"},
+      {"ScatterND", 11, kLatest, convertScatterND, 3, 3, "reduction", "",
+       "a static size of the last axis of indices"},
       {"TensorScatter", 24, kLatest, convertTensorScatter, 2, 3, "axis mode"},
   });
 }

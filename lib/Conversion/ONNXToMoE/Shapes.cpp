@@ -128,10 +128,8 @@ static FailureOr<Tensor> concatSizes(Lowering &l, ArrayRef<Tensor> operands) {
   return l.tensor(operands.front()->elementType, Dims{total}, elements);
 }
 
-static LogicalResult convertConcat(Lowering &l) {
-  SmallVector<Tensor> operands;
-  for (unsigned i = 0; i < l.node.getInputs().size(); ++i)
-    operands.push_back(l.in(i));
+FailureOr<Tensor> raise::concat(Lowering &l, ArrayRef<Tensor> operands,
+                                int64_t along) {
   Tensor first = operands.front();
   for (Tensor t : operands) {
     if (t->elementType != first->elementType)
@@ -141,14 +139,14 @@ static LogicalResult convertConcat(Lowering &l) {
       return l.error() << "expects inputs of one rank, got " << first->rank()
                        << " and " << t->rank();
   }
-  FailureOr<int64_t> axis = l.axis(l.node.getI64("axis", 1), first->rank());
+  FailureOr<int64_t> axis = l.axis(along, first->rank());
   if (failed(axis))
     return failure();
   FailureOr<Tensor> sizes = concatSizes(l, operands);
   if (failed(sizes))
     return failure();
   if (*sizes)
-    return l.set(*sizes);
+    return *sizes;
 
   // The sizes beside the axis agree; the most that is known of one holds for
   // all.
@@ -179,12 +177,37 @@ static LogicalResult convertConcat(Lowering &l) {
   }
   Type type = first->elementType;
   if (values.empty())
-    return l.set(l.tensor(l.empty(dims, type), type, dims));
+    return l.tensor(l.empty(dims, type), type, dims);
   if (values.size() == 1)
-    return l.set(l.tensor(values.front(), type, dims));
+    return l.tensor(values.front(), type, dims);
   Value result =
       tensor::ConcatOp::create(l.b, l.type(dims, type), *axis, values);
-  return l.set(l.tensor(result, type, dims));
+  return l.tensor(result, type, dims);
+}
+
+FailureOr<Tensor> raise::stack(Lowering &l, ArrayRef<Tensor> parts,
+                               int64_t axis) {
+  FailureOr<int64_t> at = l.axis(axis, parts.front()->rank() + 1);
+  if (failed(at))
+    return failure();
+  SmallVector<Tensor> units;
+  for (Tensor t : parts) {
+    if (t->rank() != parts.front()->rank())
+      return l.error() << "expects tensors of one rank, got "
+                       << parts.front()->rank() << " and " << t->rank();
+    Dims dims = t->dims;
+    dims.insert(dims.begin() + *at, Expr(1));
+    units.push_back(l.reshape(t, dims));
+  }
+  return concat(l, units, *at);
+}
+
+static LogicalResult convertConcat(Lowering &l) {
+  SmallVector<Tensor> operands;
+  for (unsigned i = 0; i < l.node.getInputs().size(); ++i)
+    operands.push_back(l.in(i));
+  FailureOr<Tensor> result = concat(l, operands, l.node.getI64("axis", 1));
+  return failed(result) ? failure() : l.set(*result);
 }
 
 /// The sizes of the outputs along the axis.
@@ -274,10 +297,12 @@ void raise::addShapes(Registry &r) {
   r.add({
       {"Shape", 1, kLatest, convertShape, 1, 1, "start end"},
       {"Size", 1, kLatest, convertSize, 1, 1, ""},
-      {"Expand", 8, kLatest, convertExpand, 2, 2, ""},
-      {"Tile", 6, kLatest, convertTile, 2, 2, ""},
+      {"Expand", 8, kLatest, convertExpand, 2, 2, "", "",
+       "a shape of at most 32 elements"},
+      {"Tile", 6, kLatest, convertTile, 2, 2, "", "", "at most 32 repeats"},
       {"Concat", 4, kLatest, convertConcat, 1, kVariadic, "axis"},
-      {"Split", 2, kLatest, convertSplit, 1, 2, "axis split num_outputs"},
+      {"Split", 2, kLatest, convertSplit, 1, 2, "axis split num_outputs", "",
+       "at most 32 split sizes as data"},
       {"Transpose", 1, kLatest, convertTranspose, 1, 1, "perm"},
   });
 }

@@ -381,7 +381,8 @@ static LogicalResult convertNonZero(Lowering &l) {
 void raise::addSorting(Registry &r) {
   r.add({
       {"TopK", 1, kLatest, convertTopK, 1, 2, "axis k largest sorted"},
-      {"CumSum", 11, kLatest, convertCumSum, 2, 2, "exclusive reverse"},
+      {"CumSum", 11, kLatest, convertCumSum, 2, 2, "exclusive reverse", "",
+       "a constant axis"},
       {"NonZero", 9, kLatest, convertNonZero, 1, 1, ""},
   });
 }

@@ -44,8 +44,8 @@ static Value reciprocal(ElementBuilder &b, Value x) {
   return arith::DivFOp::create(b, constantLike(b, x, 1.0), x);
 }
 
-/// max(x, 0) + log1p(exp(-|x|)): does not overflow.
-static Value softplus(ElementBuilder &b, Value x) {
+/// As max(x, 0) + log1p(exp(-|x|)), which does not overflow.
+Value raise::softplusElement(ElementBuilder &b, Value x) {
   Value magnitude = math::AbsFOp::create(b, x);
   Value e = math::ExpOp::create(b, arith::NegFOp::create(b, magnitude));
   Value tail = math::Log1pOp::create(b, e);
@@ -53,7 +53,7 @@ static Value softplus(ElementBuilder &b, Value x) {
   return arith::AddFOp::create(b, positive, tail);
 }
 
-static Value softsign(ElementBuilder &b, Value x) {
+Value raise::softsignElement(ElementBuilder &b, Value x) {
   Value below = arith::AddFOp::create(b, constantLike(b, x, 1.0),
                                       math::AbsFOp::create(b, x));
   return arith::DivFOp::create(b, x, below);
@@ -68,7 +68,8 @@ static Value hardSwish(ElementBuilder &b, Value x) {
 }
 
 static Value mish(ElementBuilder &b, Value x) {
-  return arith::MulFOp::create(b, x, math::TanhOp::create(b, softplus(b, x)));
+  return arith::MulFOp::create(b, x,
+                               math::TanhOp::create(b, softplusElement(b, x)));
 }
 
 /// x * (1 + erf(x / sqrt(2))) / 2
@@ -406,8 +407,8 @@ void raise::addUnary(Registry &r) {
       {"Sign", 9, kLatest, convertSign, 1, 1, ""},
       {"Sin", 7, kLatest, onFloats<floatOp<math::SinOp>>, 1, 1, ""},
       {"Sinh", 9, kLatest, onFloats<floatOp<math::SinhOp>>, 1, 1, ""},
-      {"Softplus", 1, kLatest, onFloats<softplus>, 1, 1, ""},
-      {"Softsign", 1, kLatest, onFloats<softsign>, 1, 1, ""},
+      {"Softplus", 1, kLatest, onFloats<softplusElement>, 1, 1, ""},
+      {"Softsign", 1, kLatest, onFloats<softsignElement>, 1, 1, ""},
       {"Sqrt", 6, kLatest, onFloats<floatOp<math::SqrtOp>>, 1, 1, ""},
       {"Swish", 24, kLatest, convertSwish, 1, 1, "alpha"},
       {"Tan", 7, kLatest, onFloats<floatOp<math::TanOp>>, 1, 1, ""},

@@ -19,6 +19,7 @@
 #include "onnx/defs/schema.h"
 #include "onnx/shape_inference/attribute_binder.h"
 
+#include <algorithm>
 #include <deque>
 #include <unordered_map>
 #include <unordered_set>
@@ -282,6 +283,58 @@ bool mlir::moe::onnx_import::expandFunctions(ModelProto &model,
     model.Swap(&original);
     return false;
   }
+}
+
+/// A model of one node, with inputs of floats of rank `rank` and the attributes
+/// that it must have.
+static ModelProto modelOf(const OpSchema &schema, int version, int rank) {
+  ModelProto model;
+  model.set_ir_version(static_cast<int>(maxIRVersion()));
+  model.add_opset_import()->set_version(version);
+  GraphProto &graph = *model.mutable_graph();
+  NodeProto &node = *graph.add_node();
+  node.set_op_type(schema.Name());
+  node.set_name("node");
+  for (int i = 0; i < schema.min_input(); ++i) {
+    ValueInfoProto &value = *graph.add_input();
+    value.set_name("input" + std::to_string(i));
+    TypeProto_Tensor &type = *value.mutable_type()->mutable_tensor_type();
+    type.set_elem_type(TensorProto::FLOAT);
+    TensorShapeProto &shape = *type.mutable_shape();
+    for (int dim = 0; dim < rank; ++dim)
+      shape.add_dim()->set_dim_value(1);
+    node.add_input(value.name());
+  }
+  for (const auto &[name, attribute] : schema.attributes())
+    if (attribute.required && attribute.type == AttributeProto::INT) {
+      AttributeProto &value = *node.add_attribute();
+      value.set_name(name);
+      value.set_type(AttributeProto::INT);
+      value.set_i(1);
+    }
+  node.add_output("output");
+  return model;
+}
+
+std::vector<std::pair<std::string, int>>
+mlir::moe::onnx_import::definedOperators(const SupportsOperator &supports) {
+  int version = opsetRange("")->second;
+  std::vector<std::pair<std::string, int>> operators;
+  for (const OpSchema &schema : OpSchemaRegistry::get_all_schemas()) {
+    bool defined = schema.HasFunction() || schema.HasContextDependentFunction();
+    if (!schema.domain().empty() || !defined || schema.deprecated() ||
+        supports("", schema.Name(), version))
+      continue;
+    for (int rank : {4, 1, 0}) {
+      ModelProto model = modelOf(schema, version, rank);
+      if (!expandFunctions(model, supports))
+        continue;
+      operators.emplace_back(schema.Name(), schema.SinceVersion());
+      break;
+    }
+  }
+  std::sort(operators.begin(), operators.end());
+  return operators;
 }
 
 void mlir::moe::onnx_import::completeAttributes(ModelProto &model) {

@@ -232,3 +232,30 @@ OwningOpRef<ModuleOp> mlir::moe::importONNX(StringRef path,
     llvm::sys::path::append(file, kConfigFile);
   return Importer(file, context, options).run();
 }
+
+//===----------------------------------------------------------------------===//
+// What can be imported
+//===----------------------------------------------------------------------===//
+
+std::vector<std::string> mlir::moe::operatorElementTypes(StringRef domain,
+                                                         StringRef opType,
+                                                         int64_t version) {
+  std::vector<std::string> types;
+  for (StringRef type : allowedTypes(domain.str(), opType.str(), version))
+    if (type.consume_front("tensor(") && type.consume_back(")"))
+      types.push_back(type.str());
+  return types;
+}
+
+int64_t mlir::moe::latestOperatorSet(StringRef domain) {
+  auto range = opsetRange(domain.str());
+  return range ? range->second : 1;
+}
+
+std::vector<std::pair<std::string, int64_t>> mlir::moe::operatorsByDefinition(
+    const std::function<bool(StringRef, StringRef, int64_t)> &supports) {
+  std::vector<std::pair<std::string, int64_t>> result;
+  for (auto &[name, since] : definedOperators(supports))
+    result.emplace_back(name, since);
+  return result;
+}

@@ -179,6 +179,26 @@ mlir::moe::onnx_import::opsetRange(const std::string &domain) {
   return found->second;
 }
 
+std::vector<std::string>
+mlir::moe::onnx_import::allowedTypes(const std::string &domain,
+                                     const std::string &opType, int version) {
+  // The contrib schemas say nothing about types.
+  const OpSchema *schema =
+      OpSchemaRegistry::Instance()->GetSchema(opType, version, domain);
+  if (!schema)
+    return {};
+  const auto &formals =
+      schema->inputs().empty() ? schema->outputs() : schema->inputs();
+  std::vector<std::string> most;
+  for (const auto &formal : formals)
+    if (formal.GetTypes().size() > most.size()) {
+      most.clear();
+      for (const std::string *type : formal.GetTypes())
+        most.push_back(*type);
+    }
+  return most;
+}
+
 //===----------------------------------------------------------------------===//
 // Parsing, checking, inlining
 //===----------------------------------------------------------------------===//

@@ -66,6 +66,17 @@ using SupportsOperator = std::function<bool(
 bool expandFunctions(::onnx::ModelProto &model,
                      const SupportsOperator &supports);
 
+/// The operators of the default domain in its latest version that `supports`
+/// does not know, but whose definition, for floats, leads to some that it does,
+/// each with the version that it is from.
+std::vector<std::pair<std::string, int>>
+definedOperators(const SupportsOperator &supports);
+
+/// The types that the standard allows for the input with the most of them, or
+/// the output of an operator without inputs, as "tensor(float)".
+std::vector<std::string> allowedTypes(const std::string &domain,
+                                      const std::string &opType, int version);
+
 /// Infers the types of all values, keeping symbolic dimensions. Leaves declared
 /// types only where inference has none. Returns one line per node whose
 /// operands do not fit together.

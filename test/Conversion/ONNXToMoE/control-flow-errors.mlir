@@ -63,19 +63,6 @@ func.func @main(%n: tensor<i64>, %x: tensor<4xf32>, %y: tensor<5xf32>) -> tensor
 
 // -----
 
-func.func @main(%n: tensor<i64>, %x: tensor<4xf32>) -> tensor<*xi64> {
-  %none = onnx.none : none
-  // expected-error @+1 {{node 'n' (Loop): expects slices of scanned output 0 whose sizes are known before the loop}}
-  %0 = onnx.node "Loop"(%n, %none) name "n" opset 20 : (tensor<i64>, none) -> tensor<*xi64> graph "body" {
-  ^bb0(%i: tensor<i64>, %c: tensor<i1>):
-    %e = onnx.node "NonZero"(%x) opset 20 : (tensor<4xf32>) -> tensor<*xi64>
-    onnx.yield %c, %e : tensor<i1>, tensor<*xi64>
-  }
-  return %0 : tensor<*xi64>
-}
-
-// -----
-
 func.func @main(%x: tensor<4x3xf32>) -> tensor<*xf32> {
   // expected-error @+1 {{node 'n' (Scan): expects num_scan_inputs to lie in [1, 1], got 2}}
   %0 = onnx.node "Scan"(%x) {num_scan_inputs = 2 : i64} name "n" opset 20 : (tensor<4x3xf32>) -> tensor<*xf32> graph "body" {

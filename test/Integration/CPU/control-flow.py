@@ -240,6 +240,27 @@ class ControlFlow(unittest.TestCase):
         self.refuse("node 'Gather_row' (Gather): expects every index to lie in an axis of size 4, got 4", number(5), floats(4, 3))
         self.refuse(f"node 'Loop_y' (Loop): expects a shape of at most {2**47} elements beside sizes of 0, got {3 * 2**60}", number(2**60), floats(4, 3))
 
+    def test_slices_of_sizes_that_data_decides(self):
+        self.graph(
+            """g (int64 n, float[A] x, float[T, B] z) => (int64[n, 1, C] places, float[n, A] rows, float[D, T] kept) <float zero = {0}, bool t = {1}, int64[1] first = {0}> {
+              places, rows = Loop (n, t) <body =
+                b (int64 i, bool c) => (bool c2, int64[1, C] at, float[A] row) {
+                  c2 = Identity(c) positive = Greater(x, zero) at = NonZero(positive) row = Neg(x)
+                }>
+              kept = Scan <num_scan_inputs = 1, scan_output_axes = [1], scan_output_directions = [1], body =
+                s (float[B] u) => (float[D] w) {
+                  big = Greater(u, zero) found = NonZero(big) flat = Squeeze(found, first) w = Gather(u, flat)
+                }> (z)
+            }"""
+        )
+        z = np.array([[1, -1, 2, 3], [-4, 5, 6, 7], [8, 9, -10, 11]], np.float32)
+        kept = np.stack([row[row > 0] for row in z[::-1]], 1)
+        for trips in (0, 1, 3):
+            x = floats(7)
+            places = np.repeat(np.argwhere(x > 0).T[None], trips, 0) if trips else np.zeros((0, 0, 0), np.int64)
+            self.accept(number(trips), x, z, expected={"places": places, "rows": np.repeat(-x[None], trips, 0), "kept": kept})
+        self.refuse("node 'Scan_kept' (Scan): expects slices of one shape, got size 1 after 2", number(1), floats(3), np.array([[1, 2], [-1, 3]], np.float32))
+
     def test_scan(self):
         self.graph(
             """g (float[A] first, float[T, A] x, float[A, U] z) => (float[A] last, float[T, A] sums, float[A, T] back) {

@@ -19,6 +19,8 @@ struct SupportedOperator {
   StringRef name;
   /// The operator set versions, both inclusive.
   int64_t since, until;
+  /// What is required beyond the standard, or "".
+  StringRef limits;
 };
 
 /// All operators that `convert-onnx-to-moe` converts, sorted by domain and

@@ -20,6 +20,7 @@
 #include "llvm/ADT/StringRef.h"
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace mlir {
 class DialectRegistry;
@@ -62,6 +63,19 @@ OwningOpRef<ModuleOp> importONNX(StringRef path, MLIRContext &context,
 /// The file that `path`, as in ONNXImportOptions::weights, stands for; itself
 /// if it is no folder with such a file.
 std::string checkpointFile(StringRef path);
+/// The element types of an operator's input that allows most of them, or of the
+/// output if there is no input, in the notation of the standard: "float16".
+/// Empty for what is not in the standard. The domain "" is ai.onnx.
+std::vector<std::string> operatorElementTypes(llvm::StringRef domain,
+                                              llvm::StringRef opType,
+                                              int64_t version);
+/// The greatest version that the ONNX library has.
+int64_t latestOperatorSet(llvm::StringRef domain);
+/// The operators of the default domain that `supports` does not name but that
+/// the standard defines by operators it does, with the version they are from.
+std::vector<std::pair<std::string, int64_t>> operatorsByDefinition(
+    const std::function<bool(llvm::StringRef, llvm::StringRef, int64_t)>
+        &supports);
 
 } // namespace mlir::moe
 
