@@ -14,6 +14,7 @@
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
 #include "mlir/InitAllPasses.h"
+#include "moe/Conversion/GroupedToGPU/Passes.h"
 #include "moe/Conversion/GroupedToLoops/Passes.h"
 #include "moe/Conversion/MoEToGrouped/Passes.h"
 #include "moe/Conversion/MoEToRuntime/Passes.h"
@@ -44,6 +45,7 @@ void moe::registerAllMoEPasses() {
   registerMoEToGroupedPasses();
   registerMoEToRuntimePasses();
   grouped::registerGroupedPasses();
+  grouped::registerGroupedToGPUPasses();
   grouped::registerGroupedToLoopsPasses();
   registerPipelines();
 }

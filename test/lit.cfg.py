@@ -1,8 +1,10 @@
 # How lit finds and runs the tests below this folder, which mirrors lib/.
 
+import glob
 import importlib.util
 import os
 import platform
+import shutil
 import subprocess
 
 import lit.formats
@@ -82,6 +84,12 @@ def cpu_flags():
 
 for flag in cpu_flags() & {"avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16"}:
     config.available_features.add(flag)
+
+
+# NVIDIA's assembler, as moe-compile looks for it.
+wheel = os.path.join(config.moe_obj_root, "venv", "lib", "python3.*", "site-packages", "nvidia", "*", "bin", "ptxas")
+if shutil.which("ptxas") or glob.glob(wheel) or os.path.exists("/usr/local/cuda/bin/ptxas"):
+    config.available_features.add("ptxas")
 
 
 def python_has(module):

@@ -23,6 +23,8 @@
 #include "moe/Target/CPU/CPUTarget.h"
 #include "moe/Target/CPU/Linker.h"
 #include "moe/Target/CPU/MachineCode.h"
+#include "moe/Target/GPU/Assembler.h"
+#include "moe/Target/GPU/GPUTarget.h"
 #include "moe/Target/Weights/PackWeights.h"
 #include "moe/Target/Weights/WeightFile.h"
 #include "llvm/ADT/StringSet.h"
@@ -67,6 +69,7 @@ private:
   LogicalResult writeMachineCode(llvm::Module &code,
                                  llvm::TargetMachine &machine);
   LogicalResult linkModel(const std::string &object);
+  LogicalResult writeKernels();
   LogicalResult writeDescription(const ModelDescriptor &descriptor);
   LogicalResult writeModule(StringRef file);
   LogicalResult checkOverwrites();
@@ -78,7 +81,11 @@ private:
                       llvm::function_ref<void(llvm::raw_pwrite_stream &)> body);
 
   bool writesText() const {
-    return options.emit == EmitKind::LLVM || options.emit == EmitKind::Assembly;
+    return options.emit == EmitKind::LLVM ||
+           options.emit == EmitKind::Assembly || options.emit == EmitKind::PTX;
+  }
+  bool writesKernels() const {
+    return options.emit == EmitKind::PTX || options.emit == EmitKind::Cubin;
   }
   StringRef suffix() const;
   /// The last phase whose passes run.
@@ -175,6 +182,10 @@ StringRef Compilation::suffix() const {
     return ".ll";
   case EmitKind::Assembly:
     return ".s";
+  case EmitKind::PTX:
+    return ".ptx";
+  case EmitKind::Cubin:
+    return ".cubin";
   case EmitKind::Object:
     return ".o";
   case EmitKind::Library:
@@ -220,6 +231,9 @@ LogicalResult Compilation::checkOptions() {
   if (options.compileFrom == Phase::Emit)
     return fail("--compile-from expects a phase before 'emit'");
 
+  if (writesKernels() && options.compile.gpu.arch.empty() &&
+      !options.compileFrom)
+    return fail("--emit=ptx and --emit=cubin expect --target=cuda:<arch>");
   StringRef output = options.output;
   if (output == "-" && lastPhase() == Phase::Emit && !writesText())
     return fail("only text can be written to standard output, not what "
@@ -370,6 +384,17 @@ LogicalResult Compilation::chooseTarget() {
   if (!resolveCPUOptions(options.compile.cpu, error))
     return fail(error);
   recordTarget(*module, options.compile.cpu);
+
+  std::string &arch = options.compile.gpu.arch;
+  auto recordedArch = (*module)->getAttrOfType<StringAttr>(kGPUTargetAttr);
+  if (recordedArch && !options.targetGiven)
+    arch = recordedArch.getValue();
+  if (arch.empty())
+    return success();
+  if (!describeGPU(arch))
+    return fail("--target=cuda: expects one of " + listGPUs() + ", got '" +
+                arch + "'");
+  (*module)->setAttr(kGPUTargetAttr, StringAttr::get(&context, arch));
   return success();
 }
 
@@ -554,7 +579,34 @@ LogicalResult Compilation::writeDescription(const ModelDescriptor &descriptor) {
                [&](llvm::raw_ostream &os) { writeHeader(descriptor, os); });
 }
 
+/// The kernels alone: their text is a constant of the lowered module.
+LogicalResult Compilation::writeKernels() {
+  auto global = module->lookupSymbol<LLVM::GlobalOp>(kDeviceCodeName);
+  auto text = global ? dyn_cast_or_null<StringAttr>(global.getValueOrNull())
+                     : StringAttr();
+  if (!text)
+    return fail("'" + options.input + "' has nothing that runs on a GPU");
+  StringRef ptx = text.getValue().rtrim('\0');
+  std::string file = outputName(suffix());
+  if (options.emit == EmitKind::PTX) {
+    if (prefix != "-")
+      return write(file, [&](llvm::raw_ostream &os) { os << ptx; });
+    llvm::outs() << ptx;
+    llvm::outs().flush();
+    return success();
+  }
+  progress.begin("ptxas");
+  std::string error;
+  auto cubin = assemblePTX(ptx, options.compile.gpu.arch, error);
+  if (!cubin)
+    return fail(error);
+  return write(file,
+               [&](llvm::raw_ostream &os) { os << (*cubin)->getBuffer(); });
+}
+
 LogicalResult Compilation::emit() {
+  if (writesKernels())
+    return writeKernels();
   ModelDescriptor descriptor;
   descriptor.name = name;
   if (failed(describeModel(*module, descriptor)))
@@ -568,6 +620,8 @@ LogicalResult Compilation::emit() {
   descriptor.metadata = {{"compiler", compilerVersion().str()},
                          {"target", options.compile.cpu.triple},
                          {"cpu", options.compile.cpu.cpu}};
+  if (!options.compile.gpu.arch.empty())
+    descriptor.metadata.push_back({"gpu", options.compile.gpu.arch});
   // The weights before the code, which names them by their hash.
   if (failed(packModel(descriptor)) || failed(writeDescription(descriptor)))
     return failure();

@@ -18,11 +18,15 @@
 
 using namespace mlir;
 
-void moe::buildGroupPipeline(OpPassManager &pm, const CPUOptions &options) {
+void moe::buildGroupPipeline(OpPassManager &pm, const CompileOptions &options) {
   // For modules that enter here; nothing happens when `fuse` has recorded them.
   pm.addPass(createRecordSignature());
   pm.addPass(createRecordLayers());
-  pm.addNestedPass<func::FuncOp>(createConvertMoEToGroupedPass());
+  ConvertMoEToGroupedPassOptions layout;
+  // What a GPU moves at a time is 16 bytes of one column.
+  if (!options.gpu.arch.empty())
+    layout.interleaveBytes = 16;
+  pm.addNestedPass<func::FuncOp>(createConvertMoEToGroupedPass(layout));
   // Weights meet their layout as soon as there is a grouped.pack.
   pm.addPass(grouped::createPackWeightsPass());
   // Drops the weight values that only a pack read, and shape code that only a

@@ -31,16 +31,25 @@
 
 using namespace mlir;
 
-void moe::buildLowerPipeline(OpPassManager &pm, const CPUOptions &options) {
+void moe::buildOutlinePipeline(OpPassManager &pm) {
   // Bufferization has left those weights that code reads; from here on their
   // addresses are needed.
   pm.addPass(createAssignWeightSections());
-
-  // --- Kernels to loops. Equal kernels first become one function, while they
-  // are one operation each; then the session's context, which loops use.
+  // Equal kernels become one function, while they are one operation each; then
+  // the session's context, which loops use.
   pm.addPass(grouped::createOutlineKernelsPass());
   pm.addPass(createBindContextPass());
   pm.addPass(createProfileKernelsPass());
+}
+
+void moe::buildLowerPipeline(OpPassManager &pm, const CompileOptions &options) {
+  // Kernels of a GPU leave nothing behind that the host's loops would see.
+  if (!options.gpu.arch.empty()) {
+    buildDeviceKernelsPipeline(pm, options.gpu);
+    buildDeviceRuntimePipeline(pm, options.gpu);
+  } else {
+    buildOutlinePipeline(pm);
+  }
   pm.addPass(grouped::createConvertGroupedToLoopsPass());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToParallelLoopsPass());
   pm.addPass(grouped::createParallelToThreadsPass());
@@ -52,7 +61,7 @@ void moe::buildLowerPipeline(OpPassManager &pm, const CPUOptions &options) {
   pm.addPass(arith::createArithEmulateUnsupportedFloats(emulated));
   // While the operations still say what they compute on vectors.
   grouped::ExpandMathPassOptions math;
-  math.fma = describeTarget(options).hasFMA;
+  math.fma = describeTarget(options.cpu).hasFMA;
   pm.addPass(grouped::createExpandMathPass(math));
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());

@@ -53,13 +53,16 @@ void moe::buildPhase(Phase phase, OpPassManager &pm,
   case Phase::Fuse:
     return buildFusePipeline(pm, options.quantize);
   case Phase::Group:
-    return buildGroupPipeline(pm, options.cpu);
+    return buildGroupPipeline(pm, options);
   case Phase::Schedule:
-    return buildSchedulePipeline(pm, options.cpu);
+    // A GPU's tiles are chosen with its kernels.
+    if (options.gpu.arch.empty())
+      buildSchedulePipeline(pm, options.cpu);
+    return;
   case Phase::Bufferize:
     return buildBufferizePipeline(pm, options.cpu);
   case Phase::Lower:
-    return buildLowerPipeline(pm, options.cpu);
+    return buildLowerPipeline(pm, options);
   }
   llvm_unreachable("all phases are handled");
 }
@@ -71,9 +74,36 @@ struct LowerToCPUOptions : PassPipelineOptions<LowerToCPUOptions> {
   Option<std::string> features{*this, "features",
                                llvm::cl::desc("further CPU features")};
 };
+struct LowerToGPUOptions : PassPipelineOptions<LowerToGPUOptions> {
+  Option<std::string> arch{
+      *this, "arch", llvm::cl::desc("Architecture of the GPU, as ptxas has it"),
+      llvm::cl::init("sm_80")};
+  Option<bool> host{*this, "host",
+                    llvm::cl::desc("Go on to PTX and the program of the host"),
+                    llvm::cl::init(true)};
+};
 } // namespace
 
+/// `--lower-to-gpu`: all phases or, without the host's part, up to the nvvm
+/// dialect.
+static void buildLowerToGPU(OpPassManager &pm,
+                            const LowerToGPUOptions &values) {
+  CompileOptions options;
+  options.gpu.arch = values.arch;
+  for (const PhaseInfo &info : kPhases) {
+    if (info.phase != Phase::Lower || values.host)
+      buildPhase(info.phase, pm, options);
+    else
+      buildDeviceKernelsPipeline(pm, options.gpu);
+  }
+}
+
 void moe::registerPipelines() {
+  PassPipelineRegistration<LowerToGPUOptions>(
+      "lower-to-gpu",
+      "The phases raise to lower for an NVIDIA GPU: model text to PTX and the "
+      "program that launches it",
+      buildLowerToGPU);
   PassPipelineRegistration<LowerToCPUOptions>(
       "lower-to-cpu",
       "The phases raise to lower: model text to the llvm dialect",

@@ -53,6 +53,9 @@ struct moe_model {
   uint32_t flags;
   moe_signature signature;
   moe_weights weights;
+  /* What Cuda.c keeps, which models without kernels do not link. */
+  void *device;
+  void (*release_device)(void *device);
 };
 
 void moe_model_retain(moe_model *model);
@@ -106,7 +109,16 @@ struct moe_session {
 
   moe_profile_fn profile;
   void *profile_user;
+
+  void *device; /* see moe_model */
+  void (*release_device)(void *device);
 };
+
+moe_session *moe_session_of(moe_context *ctx);
+/* [serial] Records an error, unless there is one, and leaves main. */
+_Noreturn void moe_session_abort(moe_context *ctx, moe_status status,
+                                 const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Entering fails when the session is in use, and clears its error. */
 moe_status moe_session_enter(moe_session *session);

@@ -25,6 +25,8 @@ void moe_model_release(moe_model *model) {
   if (atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel) !=
       1)
     return;
+  if (model->device)
+    model->release_device(model->device);
   moe_weights_close(&model->weights);
   moe_signature_release(&model->signature);
   free(model);

@@ -14,10 +14,11 @@
 #include "Internal.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-static moe_session *session_of(moe_context *ctx) {
+moe_session *moe_session_of(moe_context *ctx) {
   return (moe_session *)((char *)ctx - offsetof(moe_session, context));
 }
 
@@ -91,16 +92,29 @@ static void describe_site(moe_session *session, int32_t index, int64_t found,
 
 void moe_rt_record(moe_context *ctx, int32_t site, int64_t found,
                    int64_t limit) {
-  moe_session *session = session_of(ctx);
+  moe_session *session = moe_session_of(ctx);
   if (!claim(session))
     return;
   describe_site(session, site, found, limit);
   publish(session, MOE_ERROR_NODE);
 }
 
+void moe_session_abort(moe_context *ctx, moe_status status, const char *format,
+                       ...) {
+  moe_session *session = moe_session_of(ctx);
+  if (claim(session)) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(session->error, sizeof session->error, format, args);
+    va_end(args);
+    publish(session, status);
+  }
+  leave(session);
+}
+
 void moe_rt_rethrow(moe_context *ctx) {
   if (__atomic_load_n(&ctx->failed, __ATOMIC_ACQUIRE))
-    leave(session_of(ctx));
+    leave(moe_session_of(ctx));
 }
 
 void moe_rt_check(moe_context *ctx, uint8_t ok, int32_t site, int64_t found,
@@ -108,13 +122,13 @@ void moe_rt_check(moe_context *ctx, uint8_t ok, int32_t site, int64_t found,
   if (ok & 1)
     return;
   moe_rt_record(ctx, site, found, limit);
-  leave(session_of(ctx));
+  leave(moe_session_of(ctx));
 }
 
 /*---- Memory, inputs and outputs -------------------------------------------*/
 
 void *moe_rt_alloc(moe_context *ctx, int64_t bytes) {
-  moe_session *session = session_of(ctx);
+  moe_session *session = moe_session_of(ctx);
   void *data = moe_arena_alloc(&session->arena, bytes);
   if (data)
     return data;
@@ -133,20 +147,20 @@ void *moe_rt_alloc(moe_context *ctx, int64_t bytes) {
 }
 
 void moe_rt_free(moe_context *ctx, void *data) {
-  moe_arena_free(&session_of(ctx)->arena, data);
+  moe_arena_free(&moe_session_of(ctx)->arena, data);
 }
 
 void *moe_rt_input_data(moe_context *ctx, int32_t input) {
-  return session_of(ctx)->inputs[input].data;
+  return moe_session_of(ctx)->inputs[input].data;
 }
 
 int64_t moe_rt_input_dim(moe_context *ctx, int32_t input, int32_t dim) {
-  return session_of(ctx)->inputs[input].shape[dim];
+  return moe_session_of(ctx)->inputs[input].shape[dim];
 }
 
 void moe_rt_set_output(moe_context *ctx, int32_t output, void *data,
                        int32_t rank, const int64_t *shape) {
-  moe_session *session = session_of(ctx);
+  moe_session *session = moe_session_of(ctx);
   const moe_signature *s = &session->model->signature;
   bool fits =
       output >= 0 && output < s->num_outputs && s->outputs[output].rank == rank;
@@ -180,7 +194,7 @@ void moe_rt_set_output(moe_context *ctx, int32_t output, void *data,
 
 void moe_rt_count_experts(moe_context *ctx, int32_t layer,
                           const int64_t *offsets, int64_t experts) {
-  moe_session *session = session_of(ctx);
+  moe_session *session = moe_session_of(ctx);
   const moe_signature *s = &session->model->signature;
   if (layer < 0 || layer >= s->num_layers ||
       experts != s->layers[layer].num_experts)
@@ -197,7 +211,7 @@ void moe_rt_count_experts(moe_context *ctx, int32_t layer,
 }
 
 void moe_rt_profile(moe_context *ctx, int32_t region, int32_t begin) {
-  moe_session *session = session_of(ctx);
+  moe_session *session = moe_session_of(ctx);
   if (session->profile)
     session->profile(session->profile_user, region, begin);
 }

@@ -53,6 +53,8 @@ static int32_t available_threads(void) {
 /*---- Creation -------------------------------------------------------------*/
 
 static void free_session(moe_session *session) {
+  if (session->device)
+    session->release_device(session->device);
   moe_arena_release(&session->arena);
   free(session->inputs);
   free(session->shapes);

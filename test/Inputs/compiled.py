@@ -6,6 +6,10 @@ import ml_dtypes
 import moe_mlir
 import numpy as np
 
+# The tests of a CPU's kernels are those of a GPU's, too: MOE_TEST_TARGET=cuda:sm_80, which has no f64.
+TARGET = os.environ.get("MOE_TEST_TARGET")
+DTYPES = ("f32", "f16", "bf16") if TARGET else ("f32", "f16", "bf16", "f64")
+
 _NUMPY = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16, "f64": np.float64}
 
 
@@ -48,6 +52,7 @@ def compile(text, folder, name, **options):
     source = os.path.join(folder, name + ".mlir")
     with open(source, "w") as file:
         file.write(text)
+    options = {"target": TARGET, **options}
     return Model(moe_mlir.compile(source, os.path.join(folder, name), **options))
 
 

@@ -38,6 +38,9 @@ static cl::opt<EmitKind> emitKind(
                           "object file, to be linked with libMoERuntime.a"),
                clEnumValN(EmitKind::Assembly, "asm", "assembly text"),
                clEnumValN(EmitKind::LLVM, "llvm", "optimized LLVM IR"),
+               clEnumValN(EmitKind::PTX, "ptx", "text of the GPU's kernels"),
+               clEnumValN(EmitKind::Cubin, "cubin",
+                          "the GPU's kernels, assembled by ptxas"),
                clEnumValN(EmitKind::MLIR, "mlir",
                           "the llvm dialect, as phase 'lower' leaves it")));
 
@@ -83,7 +86,8 @@ static cl::opt<std::string>
                             "avoid"));
 static cl::opt<std::string>
     targetTriple("target", cl::value_desc("triple"), cl::cat(category),
-                 cl::desc("Machine to compile for (default: this one)"));
+                 cl::desc("Machine to compile for (default: this one); "
+                          "cuda:sm_80, ...: this one with a GPU"));
 
 static cl::opt<std::string> quantize(
     "quantize", cl::value_desc("type[:option...]"), cl::cat(category),
@@ -130,7 +134,11 @@ int main(int argc, char **argv) {
   if (targetCPU.getNumOccurrences())
     options.compile.cpu.cpu = targetCPU;
   options.compile.cpu.features = targetFeatures;
-  options.compile.cpu.triple = targetTriple;
+  llvm::StringRef target = targetTriple;
+  if (target.consume_front("cuda:"))
+    options.compile.gpu.arch = target.empty() ? "?" : target.str();
+  else
+    options.compile.cpu.triple = targetTriple;
   options.targetGiven = targetCPU.getNumOccurrences() ||
                         targetFeatures.getNumOccurrences() ||
                         targetTriple.getNumOccurrences();

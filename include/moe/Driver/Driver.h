@@ -26,6 +26,8 @@ enum class EmitKind {
   MLIR,       ///< the llvm dialect, as the phase `lower` leaves it
   LLVM,       ///< optimized LLVM IR
   Assembly,   ///< assembly text
+  PTX,        ///< the text of the GPU's kernels
+  Cubin,      ///< the GPU's kernels, assembled by ptxas
   Object,     ///< an object file, to be linked with the runtime archive
   Library,    ///< a shared library
   Executable, ///< a program
@@ -55,7 +57,7 @@ struct DriverOptions {
   bool partialWeights = false;
 
   CompileOptions compile;
-  /// Whether `compile.cpu` was asked for. If not, a target that the module
+  /// Whether `compile` names a target. If not, a target that the module
   /// names comes first.
   bool targetGiven = false;
 

@@ -50,9 +50,17 @@ struct QuantizeOptions {
 std::optional<QuantizeOptions> parseQuantizeOptions(const std::string &text,
                                                     std::string &error);
 
+/// The GPU that kernels are made for.
+struct GPUOptions {
+  /// As ptxas names it ("sm_80"); empty: all code is the CPU's.
+  std::string arch;
+};
+
 /// Everything that selects what the phases do.
 struct CompileOptions {
   CPUOptions cpu;
+  /// The host's code is for `cpu` whether there is a GPU or not.
+  GPUOptions gpu;
   /// None: weights keep their types.
   std::optional<QuantizeOptions> quantize;
 };

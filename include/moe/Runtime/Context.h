@@ -108,6 +108,31 @@ void moe_rt_count_experts(moe_context *ctx, int32_t layer,
 /* [serial] Tells the profile hook, if any, that a region begins or ends. */
 void moe_rt_profile(moe_context *ctx, int32_t region, int32_t begin);
 
+/*---- Models with kernels for a GPU (Cuda.c); all of it [serial] ------------*/
+
+/* The first call of main: finds the driver and loads `code`, PTX text. Leaves
+ * main when there is no driver or no GPU that can run it. */
+void moe_rt_gpu_begin(moe_context *ctx, const char *code);
+
+/* As moe_rt_alloc and moe_rt_free, for memory of the device. */
+int64_t moe_rt_gpu_alloc(moe_context *ctx, int64_t bytes);
+void moe_rt_gpu_free(moe_context *ctx, int64_t address);
+
+/* Copies; a download also waits for everything before it. */
+void moe_rt_gpu_upload(moe_context *ctx, int64_t address, const void *data,
+                       int64_t bytes);
+void moe_rt_gpu_download(moe_context *ctx, int64_t address, void *data,
+                         int64_t bytes);
+
+/* The device's copy of `bytes` of the weights, made by the first call. */
+int64_t moe_rt_gpu_weight(moe_context *ctx, int64_t offset, int64_t bytes);
+
+/* Starts a kernel of `grid_x` by `grid_y` blocks, unless one is 0. Kernels are
+ * numbered from 0; each of the `count` values takes 8 bytes. */
+void moe_rt_gpu_launch(moe_context *ctx, int32_t number, const char *name,
+                       int64_t grid_x, int64_t grid_y, int64_t threads,
+                       int32_t shared_bytes, uint64_t *values, int32_t count);
+
 /* The body of the entry points; see the top of this file. */
 const struct moe_api *moe_rt_get_api(uint32_t abi_version);
 

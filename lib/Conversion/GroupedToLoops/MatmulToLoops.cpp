@@ -704,5 +704,8 @@ Value MatmulLowering::applyRegion(LoopBuilder &b, ArrayRef<Value> arguments) {
 }
 
 LogicalResult grouped::lowerMatmul(MatmulOp op, Value context) {
+  auto panels = cast<MemRefType>(op.getPanels().getType());
+  if (interleaveOf(panels) != panelInterleave(panels.getElementType()))
+    return op.emitOpError("expects panels in a CPU's layout, got ") << panels;
   return MatmulLowering(op, context).run();
 }

@@ -76,7 +76,8 @@ struct Plan {
 /// plan of the dispatch that made its rows.
 class Converter {
 public:
-  explicit Converter(IRRewriter &rewriter) : rewriter(rewriter) {}
+  Converter(IRRewriter &rewriter, int64_t interleaveBytes)
+      : rewriter(rewriter), interleaveBytes(interleaveBytes) {}
 
   void convert(RouteOp op);
   void convert(DispatchOp op);
@@ -99,6 +100,7 @@ private:
   void materialize(DispatchOp op, const Plan &plan);
 
   IRRewriter &rewriter;
+  int64_t interleaveBytes;                          // of the panels of weights
   llvm::SmallDenseMap<Value, Plan> planOfRows;      // by dispatched rows
   llvm::SmallDenseMap<Value, Value> offsetsOfSizes; // by group sizes
   llvm::SmallDenseSet<Value> planned;               // offsets from a plan
@@ -236,16 +238,19 @@ void Converter::convert(GroupedMatmulOp op) {
   Value offsets = offsetsOf(op);
   ImplicitLocOpBuilder b = builderAt(op);
   auto weight = cast<RankedTensorType>(op.getWeights().front().getType());
-  auto pack = [&](OperandRange values, bool isParameter = false) -> Value {
+  auto pack = [&](OperandRange values, int64_t interleaveBytes = 0,
+                  bool isParameter = false) -> Value {
     if (values.empty())
       return {};
     auto type = cast<RankedTensorType>(values.front().getType());
     return grouped::PackOp::create(
-        b, grouped::panelType(type, values.size(), isParameter), values);
+        b,
+        grouped::panelType(type, values.size(), isParameter, interleaveBytes),
+        values);
   };
-  Value packed = pack(op.getWeights());
-  Value scales = pack(op.getScales(), /*isParameter=*/true);
-  Value zeroPoints = pack(op.getZeroPoints(), /*isParameter=*/true);
+  Value packed = pack(op.getWeights(), interleaveBytes);
+  Value scales = pack(op.getScales(), 0, /*isParameter=*/true);
+  Value zeroPoints = pack(op.getZeroPoints(), 0, /*isParameter=*/true);
   IntegerAttr bits;
   if (scales)
     bits = b.getI64IntegerAttr(weight.getElementTypeBitWidth());
@@ -320,6 +325,8 @@ void Converter::convert(CombineOp op) {
 namespace {
 struct ConvertMoEToGrouped
     : moe::impl::ConvertMoEToGroupedPassBase<ConvertMoEToGrouped> {
+  using ConvertMoEToGroupedPassBase::ConvertMoEToGroupedPassBase;
+
   void runOnOperation() override {
     SmallVector<Operation *> ops;
     SmallVector<DispatchOp> dispatches;
@@ -330,7 +337,7 @@ struct ConvertMoEToGrouped
         dispatches.push_back(dispatch);
     });
     IRRewriter rewriter(&getContext());
-    Converter converter(rewriter);
+    Converter converter(rewriter, interleaveBytes);
     for (Operation *op : ops)
       TypeSwitch<Operation *>(op)
           .Case<RouteOp, DispatchOp, GroupedMatmulOp, CombineOp>(

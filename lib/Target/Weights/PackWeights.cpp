@@ -231,7 +231,7 @@ bool Packer::packPanels(Section &section, std::string &error) {
   bool isQuantized = source.getElementType().isInteger();
   int64_t numWeights = static_cast<int64_t>(section.sources.size());
   int64_t numPanels = panels.getDimSize(1);
-  int64_t interleave = grouped::panelInterleave(panels.getElementType());
+  int64_t interleave = grouped::interleaveOf(panels);
   int64_t size = panels.getElementTypeBitWidth() / 8;
   int64_t panelBytes = panels.getDimSize(2) * panels.getDimSize(3) * size;
   bool gathersBits =
@@ -239,7 +239,7 @@ bool Packer::packPanels(Section &section, std::string &error) {
       section.sources.front().bytes.leaves.front().elementBits < 8;
   if (isQuantized && size > 1) { // words, as so many bytes side by side
     depth = llvm::divideCeilSigned(depth * bits, 8);
-    interleave = size;
+    interleave *= size;
     size = 1;
   }
   bool expandsBits = isQuantized && size == 1 && interleave == 1 && bits < 8;

@@ -119,9 +119,10 @@ bool ColumnQuantizer::runBlock(int64_t begin, int64_t count,
     bool isNegative = hi != magnitude;
     // The first of an element and its opposite.
     if (-lo == hi)
-      isNegative = std::signbit(*std::find_if(
-          block, block + count,
-          [&](float value) { return std::fabs(value) == magnitude; }));
+      isNegative =
+          std::signbit(*std::find_if(block, block + count, [&](float value) {
+            return std::fabs(value) == magnitude;
+          }));
     scale = (isNegative ? -magnitude : magnitude) / -zero;
   }
   auto [bits, rounded] = roundTo(scheme.scale, scale);

@@ -116,7 +116,8 @@ FailureOr<WeightBytes> WeightSources::find(Operation *symbol,
                   symbol->getName().getStringRef() + "'");
   std::string subject = ("weight '" + weight.getSymName() + "': ").str();
   if (weight.getCheckpoint() && folders[1].path.empty())
-    return reject(subject + "lies in a checkpoint, expects the module to have " +
+    return reject(subject +
+                  "lies in a checkpoint, expects the module to have " +
                   kCheckpointDirAttr);
   const File &file = open(weight);
   if (!file.error.empty())

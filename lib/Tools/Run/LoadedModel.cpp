@@ -8,7 +8,9 @@
 
 #include "moe/Tools/Run/Run.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
 #include <unistd.h>
@@ -22,7 +24,27 @@ LoadedModel::~LoadedModel() {
     dlclose(library);
 }
 
+/// Tells models that the simulator's library, in the lib folder beside this
+/// program's, is their driver.
+static bool useSimulator(std::string &error) {
+  char self[4096];
+  ssize_t length = ::readlink("/proc/self/exe", self, sizeof self);
+  std::string path(self, length > 0 ? static_cast<size_t>(length) : 0);
+  for (int up = 0; up < 2; ++up)
+    path.resize(std::min(path.size(), path.rfind('/')));
+  for (const char *name :
+       {"/lib/libmoe-sim.so", "/" MOE_INSTALL_LIBDIR "/libmoe-sim.so"}) {
+    std::string library = path + name;
+    if (::access(library.c_str(), R_OK) == 0)
+      return ::setenv("MOE_CUDA_LIBRARY", library.c_str(), 1) == 0;
+  }
+  error = "cannot find libmoe-sim.so in '" + path + "/lib'";
+  return false;
+}
+
 bool LoadedModel::open(const RunOptions &options, std::string &error) {
+  if (options.simulate && !useSimulator(error))
+    return false;
   // Without a slash the loader would search its own folders.
   std::string path = options.model;
   if (path.find('/') == std::string::npos)

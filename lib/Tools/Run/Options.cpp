@@ -64,6 +64,7 @@ text
                                 @<file.json>, an array of texts and arrays of
                                 tokens, those of each text and the text of each
 the model
+  --device=sim                  run kernels for a GPU in the simulator
   --threads <n>                 threads (OMP_NUM_THREADS, or else all CPUs)
   --weights <file>              the weight file (<model>.weights)
   --verify-weights              check the hashes of all weights first
@@ -134,6 +135,8 @@ private:
       return take(name, value) && add(options.expectedFiles, value);
     if (name == "outputs")
       return take(name, options.outputFile);
+    if (name == "device")
+      return take(name, value) && device(value);
     if (name == "weights")
       return take(name, options.weights);
     if (name == "tolerance")
@@ -204,6 +207,13 @@ private:
       return fail("option '--" + name + "' expects <name>=@<file>, got '" +
                   value + "'");
     list.emplace_back(value.substr(0, split), value.substr(split + 2));
+    return true;
+  }
+
+  bool device(const std::string &value) {
+    if (value != "sim")
+      return fail("option '--device' expects sim, got '" + value + "'");
+    options.simulate = true;
     return true;
   }
 

@@ -24,6 +24,11 @@ def ConvertMoEToGroupedPass
     Group sizes become offsets (their prefix sums with a leading 0). What the
     types leave open is checked in front of the kernels with `moe.check`.
   }];
+  let options = [
+    Option<"interleaveBytes", "interleave-bytes", "int64_t", /*default=*/"0",
+           "Consecutive bytes of one column in the panels of weights; 0: as "
+           "the element type has it">
+  ];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::grouped::GroupedDialect",
     "::mlir::linalg::LinalgDialect", "::mlir::scf::SCFDialect",

@@ -39,6 +39,7 @@ struct RunOptions {
   bool stats = false;
   bool profile = false;
   bool signature = false;
+  bool simulate = false; // kernels for a GPU run in libmoe-sim.so
 
   bool generate = false;
   std::string tokenizer;

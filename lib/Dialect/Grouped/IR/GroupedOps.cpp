@@ -37,9 +37,24 @@ void GroupedDialect::initialize() {
 
 int64_t grouped::panelInterleave(Type type) { return type.isBF16() ? 2 : 1; }
 
+int64_t grouped::interleaveOf(ShapedType panels) {
+  return panels.getDimSize(3) / kPanelColumns;
+}
+
+/// The interleave that panels like `found` must have: a GPU's if they have
+/// that, the element type's otherwise.
+static int64_t requiredInterleave(ShapedType found) {
+  int64_t device = kDeviceInterleaveBytes * 8 / found.getElementTypeBitWidth();
+  return found.getDimSize(3) == device * kPanelColumns
+             ? device
+             : panelInterleave(found.getElementType());
+}
+
 SmallVector<int64_t> grouped::panelShape(ArrayRef<int64_t> weightShape,
-                                         Type elementType, int64_t numWeights) {
-  int64_t interleave = panelInterleave(elementType);
+                                         Type elementType, int64_t numWeights,
+                                         int64_t interleave) {
+  if (interleave == 0)
+    interleave = panelInterleave(elementType);
   return {weightShape[0],
           numWeights * llvm::divideCeilSigned(weightShape[1], kPanelColumns),
           llvm::divideCeilSigned(weightShape[2], interleave),
@@ -47,7 +62,7 @@ SmallVector<int64_t> grouped::panelShape(ArrayRef<int64_t> weightShape,
 }
 
 RankedTensorType grouped::panelType(RankedTensorType weight, int64_t numWeights,
-                                    bool isParameter) {
+                                    bool isParameter, int64_t interleaveBytes) {
   SmallVector<int64_t> shape(weight.getShape());
   Type element = weight.getElementType();
   if (isa<IntegerType>(element)) {
@@ -57,15 +72,19 @@ RankedTensorType grouped::panelType(RankedTensorType weight, int64_t numWeights,
           shape[2] * weight.getElementTypeBitWidth(), kWordBits);
     element = IntegerType::get(weight.getContext(), width);
   }
-  return RankedTensorType::get(panelShape(shape, element, numWeights), element);
+  int64_t interleave = interleaveBytes * 8 / element.getIntOrFloatBitWidth();
+  return RankedTensorType::get(
+      panelShape(shape, element, numWeights, interleave), element);
 }
 
 /// The panels that a packing of `numWeights` weights of type `weight` may have
 /// where it has `found`.
 static RankedTensorType requiredPanels(RankedTensorType weight,
                                        int64_t numWeights, Type found) {
-  return panelType(weight, numWeights,
-                   cast<ShapedType>(found).getElementType().isInteger(8));
+  auto panels = cast<ShapedType>(found);
+  return panelType(weight, numWeights, panels.getElementType().isInteger(8),
+                   requiredInterleave(panels) *
+                       panels.getElementTypeBitWidth() / 8);
 }
 
 static bool dimsAgree(int64_t a, int64_t b) {
@@ -389,7 +408,7 @@ LogicalResult MatmulOp::verify() {
     depth = llvm::divideCeilSigned(depth * *getBits(), kWordBits);
   SmallVector<int64_t> required =
       panelShape({panels.getDimSize(0), out.getDimSize(1), depth},
-                 panels.getElementType(), weights);
+                 panels.getElementType(), weights, requiredInterleave(panels));
   if (panels.getShape() != ArrayRef(required)) { // G1
     InFlightDiagnostic diag = emitOpError("expects panels of shape [");
     llvm::interleaveComma(required, diag);

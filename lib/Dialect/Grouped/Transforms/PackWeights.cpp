@@ -45,7 +45,7 @@ static SmallVector<Attribute> weightSymbols(PackOp op) {
 static Value packAtRunTime(ImplicitLocOpBuilder &b, PackOp op) {
   auto panels = cast<RankedTensorType>(op.getPanels().getType());
   auto weight = cast<RankedTensorType>(op.getWeights().front().getType());
-  int64_t interleave = panelInterleave(panels.getElementType());
+  int64_t interleave = interleaveOf(panels);
   int64_t count = op.getWeights().size();
   int64_t bits = weight.getElementTypeBitWidth();
   bool isInteger = weight.getElementType().isInteger();

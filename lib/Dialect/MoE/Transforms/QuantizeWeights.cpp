@@ -76,8 +76,7 @@ struct QuantizeWeights : moe::impl::QuantizeWeightsBase<QuantizeWeights> {
       return emitError(loc, "expects scales of f32, f16 or bf16, got '")
              << scaleType.getValue() << "'";
     if (bits != 2 && bits != 4 && bits != 8)
-      return emitError(loc, "expects 2, 4 or 8 bits, got ")
-             << bits.getValue();
+      return emitError(loc, "expects 2, 4 or 8 bits, got ") << bits.getValue();
     if (blockSize < 0 || blockSize % (32 / bits) != 0)
       return emitError(loc, "expects a block size of a multiple of ")
              << 32 / bits << " for " << bits.getValue() << " bits, got "
@@ -132,10 +131,10 @@ Value QuantizeWeights::makePart(OpBuilder &b, GetWeightOp weight,
       name += ("_" + stringifyQuantizedPart(part)).str();
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointAfter(symbols->lookup(weight.getWeight()));
-    made = QuantizedWeightOp::create(
-        b, weight.getLoc(), name, part, weight.getWeight(), bits, block, scale,
-        asymmetric, /*section=*/IntegerAttr(),
-        RankedTensorType::get(shape, element));
+    made = QuantizedWeightOp::create(b, weight.getLoc(), name, part,
+                                     weight.getWeight(), bits, block, scale,
+                                     asymmetric, /*section=*/IntegerAttr(),
+                                     RankedTensorType::get(shape, element));
     symbols->insert(made, b.getInsertionPoint());
     numWeights += part == QuantizedPart::Integers;
   }

@@ -23,17 +23,27 @@ inline constexpr int64_t kPanelColumns = 16;
 /// How many consecutive k of a column are neighbours in a panel of `type`.
 int64_t panelInterleave(Type type);
 
-/// The shape of the panels of `numWeights` matrices `[E, N, K]`.
+/// The same of given panels, which may be a GPU's.
+int64_t interleaveOf(ShapedType panels);
+
+/// The shape of the panels of `numWeights` matrices `[E, N, K]`; without an
+/// interleave with that of the element type.
 SmallVector<int64_t> panelShape(ArrayRef<int64_t> weightShape, Type elementType,
-                                int64_t numWeights);
+                                int64_t numWeights, int64_t interleave = 0);
 
 /// Bits of a word of quantized weights.
 inline constexpr int64_t kWordBits = 32;
 
+/// What one thread of a GPU moves at a time: the interleave of its panels, in
+/// bytes.
+inline constexpr int64_t kDeviceInterleaveBytes = 16;
+
 /// The panels of `numWeights` matrices of type `weight`; integers as words, or
-/// as bytes when they are scales or zero points.
+/// as bytes when they are scales or zero points. Without `interleaveBytes` the
+/// interleave is that of the element type.
 RankedTensorType panelType(RankedTensorType weight, int64_t numWeights,
-                           bool isParameter = false);
+                           bool isParameter = false,
+                           int64_t interleaveBytes = 0);
 
 /// Makes the epilogue that yields its only accumulator.
 void buildIdentityEpilogue(OpBuilder &b, Location loc, Region &epilogue,

@@ -36,7 +36,9 @@ def Grouped_Dialect : Dialect {
     `i` consecutive `k` of one column are neighbours, and columns beyond `N` and
     `k` beyond `K` are zero. The interleave `i` depends on the element type
     alone (1 for f32, f64 and f16, 2 for bf16), so every instruction set tiles
-    over the same bytes. One row of a f32 panel is one cache line.
+    over the same bytes. One row of a f32 panel is one cache line. For a GPU it
+    is 16 bytes, the largest access of one thread, for every type: 8 columns
+    are then 128 consecutive bytes, the operand of one tensor instruction.
 
     Quantized weights of `b` bits are stored as words of 32 bits, each of which
     holds `32 / b` consecutive `k` of one column, the first in the lowest bits:

@@ -78,6 +78,10 @@ inline constexpr StringLiteral kSitesAttr = "moe.sites";
 inline constexpr StringLiteral kRegionsAttr = "moe.regions";
 /// Module attribute: the {triple, cpu, features} that code is made for.
 inline constexpr StringLiteral kTargetAttr = "moe.target";
+/// Module attribute: the architecture of the GPU that kernels are for, if any.
+inline constexpr StringLiteral kGPUTargetAttr = "moe.gpu_target";
+/// The constant of a lowered module that holds the text of the GPU's kernels.
+inline constexpr StringLiteral kDeviceCodeName = "moe_device_code";
 
 /// Row-major element strides of a static shape.
 SmallVector<int64_t> rowMajorStrides(ArrayRef<int64_t> shape);
