@@ -64,8 +64,8 @@ def compile(
     elif phase == "emit":
         phase = None
     suffix = _SUFFIXES[emit] if phase is None else ""
-    if output == "-":
-        raise CompileError("expects output to be a file name, got '-'")
+    if output is not None and os.fspath(output) in ("", "-"):
+        raise CompileError(f"expects output to be a file name, got '{output}'")
     if output is None:
         output = os.path.splitext(model)[0] + (f".{phase}.mlir" if phase is not None else "")
     output = os.fspath(output)

@@ -70,6 +70,7 @@ class Compile(unittest.TestCase):
         refuse("unknown target CPU 'i386x'", FOLDER / "scale.mlir", FOLDER / "bad", target_cpu="i386x")
         refuse("no_such_option|no-such-option", FOLDER / "scale.mlir", FOLDER / "bad", no_such_option=True)
         refuse("expects output to be a file name", FOLDER / "scale.mlir", "-", emit="asm")
+        refuse("expects output to be a file name, got ''", FOLDER / "scale.mlir", "")
         refuse("expects emit to be one of lib, exe, .*, got 'all'", FOLDER / "scale.mlir", emit="all")
         refuse("cannot run '/nowhere/moe-compile': No such file", FOLDER / "scale.mlir", compiler="/nowhere/moe-compile")
         self.assertEqual(sorted(os.listdir(FOLDER)), before)
