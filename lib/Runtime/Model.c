@@ -65,7 +65,8 @@ static char *default_weights_path(void) {
 static moe_status open_weights(moe_model *model, const char *path,
                                uint32_t flags, moe_message message) {
   const moe_signature *s = &model->signature;
-  if (s->weights_size == 0 || flags & MOE_OPEN_SIGNATURE)
+  if (s->weights_size == 0 ||
+      (flags & (MOE_OPEN_SIGNATURE | MOE_OPEN_VERIFY)) == MOE_OPEN_SIGNATURE)
     return MOE_OK;
   char *found = NULL;
   if (!path && !(path = found = default_weights_path()))

@@ -19,8 +19,8 @@
 /*---- Threads --------------------------------------------------------------*/
 
 /* OMP_NUM_THREADS: a list, one number per nesting level; ours is the first. 0
- * without it, -1 if it is malformed: libomp, which reads it when it is first
- * used, would end the process or hang. */
+ * without it, -1 if it is malformed or greater than libomp can do: libomp,
+ * which reads it when it is first used, would end the process or hang. */
 static int32_t threads_of_environment(void) {
   const char *text = getenv("OMP_NUM_THREADS");
   if (!text)
@@ -30,12 +30,12 @@ static int32_t threads_of_environment(void) {
     char *end;
     errno = 0;
     long value = strtol(text, &end, 10);
-    if (end == text || value < 1 || errno == ERANGE)
+    if (end == text || value < 1 || value > MAX_THREADS || errno == ERANGE)
       return -1;
     first = first ? first : value;
     text = end + strspn(end, " \t");
     if (!*text)
-      return first < MAX_THREADS ? (int32_t)first : MAX_THREADS;
+      return (int32_t)first;
     if (*text++ != ',')
       return -1;
   }
@@ -133,9 +133,9 @@ moe_status moe_impl_session_create(moe_model *model, int32_t threads,
   int32_t wanted = threads_of_environment();
   if (wanted < 0)
     return moe_fail(message, MOE_ERROR_ARGUMENT,
-                    "OMP_NUM_THREADS is '%s', expects a positive number or a "
-                    "list of them",
-                    getenv("OMP_NUM_THREADS"));
+                    "OMP_NUM_THREADS is '%s', expects a number from 1 to %d or "
+                    "a list of them",
+                    getenv("OMP_NUM_THREADS"), MAX_THREADS);
   moe_session *session = calloc(1, sizeof *session);
   if (!session)
     return moe_fail(message, MOE_ERROR_MEMORY, "out of memory");

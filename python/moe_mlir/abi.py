@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 
 VERSION = 1
@@ -171,6 +172,24 @@ def _spelling(path: str) -> str:
     return os.path.join(folder, *["."] * files.index(file), name)
 
 
+def _check_segments(path: str) -> None:
+    """Raises ValueError when segments that the loader maps do not lie within the file: it does not look, and touching
+    one that does not ends the process."""
+    with open(path, "rb") as file:
+        header = file.read(64)
+        if len(header) < 64 or header[:4] != b"\x7fELF":
+            return  # the loader says what it is
+        size = os.fstat(file.fileno()).st_size
+        at, count = struct.unpack_from("<Q", header, 32)[0], struct.unpack_from("<H", header, 56)[0]
+        end = at + 56 * count
+        if end <= size:
+            file.seek(at)
+            segments = struct.iter_unpack("<IIQQQQQQ", file.read(56 * count))
+            end = max([end, *(offset + length for kind, _, offset, _, _, length, _, _ in segments if kind == 1)])
+    if end > size:
+        raise ValueError(f"is truncated: it has {size} bytes, its segments need {end}")
+
+
 class Library:
     """A loaded model library and its table of functions (attribute `api`).
 
@@ -179,7 +198,9 @@ class Library:
     """
 
     def __init__(self, path: str):
-        """Raises OSError when the loader refuses the file, ValueError when it is no compiled model."""
+        """Raises OSError when the loader refuses the file, ValueError when it is no compiled model or not all of
+        one."""
+        _check_segments(path)
         self._loaded = ctypes.CDLL(_spelling(path), mode=os.RTLD_NOW | os.RTLD_LOCAL)
         try:
             get_api = self._loaded.moe_get_api

@@ -110,6 +110,9 @@ class Errors(unittest.TestCase):
                 file.write("text")
             refuse("cannot load '.*model.so': ", path)
             shutil.copy(decoder, path)
+            os.truncate(path, 6000)
+            refuse("model.so' is truncated: it has 6000 bytes, its segments need", path)
+            shutil.copy(decoder, path)
             refuse("model.weights", path)
             with open(os.path.join(MODELS, "decoder.weights"), "rb") as file:
                 data = file.read()

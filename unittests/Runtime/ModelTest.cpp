@@ -138,14 +138,15 @@ TEST_F(DecoderTest, ThreadsComeFromTheEnvironment) {
   EXPECT_EQ(threads(" 4 , 1"), 4);
   EXPECT_GE(threads(nullptr), 1);
   // libomp would end the process.
-  for (const char *value : {"", "nonsense", "0", "-1", "3,", "3 4", "3,x"}) {
+  for (const char *value : {"", "nonsense", "0", "-1", "3,", "3 4", "3,x",
+                            "4097", "3,2147483647", "99999999999999"}) {
     setenv("OMP_NUM_THREADS", value, 1);
     moe_session *created = nullptr;
     EXPECT_EQ(moe_session_create(model, 2, &created, error, sizeof error),
               MOE_ERROR_ARGUMENT);
     EXPECT_EQ(std::string(error), "OMP_NUM_THREADS is '" + std::string(value) +
-                                      "', expects a positive number or a list "
-                                      "of them");
+                                      "', expects a number from 1 to 4096 or a "
+                                      "list of them");
   }
   threads(old ? saved.c_str() : nullptr);
 }

@@ -20,9 +20,9 @@
  *
  * Hashes are XXH64 (Hash.h). A section's hash covers its bytes; the content
  * hash covers table and names, hence every byte that matters; the header hash
- * covers the header up to itself. A model records file_size and content_hash
- * of its weight file: opening compares those and reads a few pages; verifying
- * reads everything.
+ * covers the header up to itself; padding has none. A model records file_size
+ * and content_hash of its weight file: opening compares those and reads a few
+ * pages; verifying reads all sections.
  *===----------------------------------------------------------------------===*/
 #ifndef MOE_RUNTIME_WEIGHTFORMAT_H
 #define MOE_RUNTIME_WEIGHTFORMAT_H

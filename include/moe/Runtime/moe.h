@@ -233,8 +233,8 @@ typedef void (*moe_profile_fn)(void *user, int32_t region, int32_t begin);
 enum {
   MOE_OPEN_VERIFY = 1u,    /* read the whole weight file and check its hashes;
                               without it only the header and sizes are checked */
-  MOE_OPEN_SIGNATURE = 2u, /* do not open the weight file at all: the model can
-                              be asked about but has no sessions */
+  MOE_OPEN_SIGNATURE = 2u, /* the model can be asked about but has no sessions;
+                              its weight file is opened to verify it only */
   MOE_OPEN_PREFETCH = 4u   /* ask the system to read the weights ahead */
 };
 

@@ -13,6 +13,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
+#include <elf.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 using namespace mlir::moe;
@@ -42,6 +45,44 @@ static bool useSimulator(std::string &error) {
   return false;
 }
 
+/// Whether the segments that the loader maps lie within the file: it does not
+/// look, and touching one that does not ends the process.
+static bool checkSegments(const std::string &path, const std::string &name,
+                          std::string &error) {
+  int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (file < 0) {
+    error = "cannot open '" + name + "': " + std::strerror(errno);
+    return false;
+  }
+  struct stat info;
+  Elf64_Ehdr header;
+  uint64_t end = 0, size = 0;
+  if (::fstat(file, &info) == 0 && S_ISREG(info.st_mode) &&
+      ::pread(file, &header, sizeof header, 0) == sizeof header &&
+      std::memcmp(header.e_ident, ELFMAG, SELFMAG) == 0) {
+    size = static_cast<uint64_t>(info.st_size);
+    end = header.e_phoff + header.e_phnum * sizeof(Elf64_Phdr);
+    for (unsigned i = 0; i < header.e_phnum; ++i) {
+      Elf64_Phdr segment;
+      uint64_t at = header.e_phoff + i * sizeof segment;
+      if (::pread(file, &segment, sizeof segment, static_cast<off_t>(at)) !=
+          sizeof segment)
+        break;
+      uint64_t last = segment.p_offset + segment.p_filesz;
+      if (last < segment.p_offset)
+        last = UINT64_MAX;
+      if (segment.p_type == PT_LOAD && last > end)
+        end = last;
+    }
+  }
+  ::close(file);
+  if (end <= size)
+    return true;
+  error = "'" + name + "' is truncated: it has " + std::to_string(size) +
+          " bytes, its segments need " + std::to_string(end);
+  return false;
+}
+
 bool LoadedModel::open(const RunOptions &options, std::string &error) {
   if (options.simulate && !useSimulator(error))
     return false;
@@ -49,10 +90,8 @@ bool LoadedModel::open(const RunOptions &options, std::string &error) {
   std::string path = options.model;
   if (path.find('/') == std::string::npos)
     path = "./" + path;
-  if (::access(path.c_str(), R_OK) != 0) {
-    error = "cannot open '" + options.model + "': " + std::strerror(errno);
+  if (!checkSegments(path, options.model, error))
     return false;
-  }
   library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     error = "cannot load '" + options.model + "': " + dlerror();

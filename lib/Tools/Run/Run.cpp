@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
+#include <sys/stat.h>
 
 using namespace mlir::moe;
 
@@ -36,6 +37,7 @@ private:
   bool readInputs(size_t index, Case &out);
   bool readExpected(size_t index, Case &out);
   bool findOutputs();
+  bool checkPaths();
   bool runCase(const Case &one, std::vector<moe_tensor> &outputs);
   bool writeOutputs(const std::vector<moe_tensor> &outputs);
   bool benchmark();
@@ -167,6 +169,50 @@ bool Runner::findOutputs() {
   return true;
 }
 
+static bool isSameFile(const std::string &a, const std::string &b) {
+  if (a == b)
+    return true;
+  struct stat x, y;
+  return ::stat(a.c_str(), &x) == 0 && ::stat(b.c_str(), &y) == 0 &&
+         x.st_dev == y.st_dev && x.st_ino == y.st_ino && S_ISREG(x.st_mode);
+}
+
+/// No output takes the place of what is read, or of another output.
+bool Runner::checkPaths() {
+  std::vector<std::pair<std::string, std::string>> read = {
+      {options.model, "the model"}};
+  if (std::string weights = moe_weights_path(loaded.model); !weights.empty())
+    read.emplace_back(weights, "the weights");
+  for (const std::string &path : options.inputFiles)
+    read.emplace_back(path, "inputs");
+  for (const auto &[name, path] : options.inputs)
+    read.emplace_back(path, "an input");
+  for (const std::string &path : options.expectedFiles)
+    read.emplace_back(path, "expected outputs");
+  for (const auto &[name, path] : options.expected)
+    read.emplace_back(path, "an expected output");
+  std::vector<std::string> written;
+  for (const auto &[name, path] : options.outputs)
+    written.push_back(path);
+  if (!options.outputFile.empty())
+    written.push_back(options.outputFile);
+  for (size_t i = 0; i < written.size(); ++i) {
+    std::string cannot = "cannot write '" + written[i] + "': ";
+    for (const auto &[path, what] : read)
+      if (isSameFile(written[i], path)) {
+        error = cannot + what + (what.back() == 's' ? " are" : " is") +
+                " read from it";
+        return false;
+      }
+    for (size_t j = 0; j < i; ++j)
+      if (isSameFile(written[i], written[j])) {
+        error = cannot + "another output is written to it";
+        return false;
+      }
+  }
+  return true;
+}
+
 //===----------------------------------------------------------------------===//
 // Running
 //===----------------------------------------------------------------------===//
@@ -273,7 +319,7 @@ RunStatus Runner::run() {
     printSignature(loaded.model);
     return RunSuccess;
   }
-  if (!findOutputs() || !readCases())
+  if (!findOutputs() || !checkPaths() || !readCases())
     return RunTrouble;
 
   Profile profile(loaded.model);
