@@ -13,6 +13,7 @@ set(CMAKE_INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
 
 option(MOE_PCH "Precompile the MLIR headers" ON)
 option(MOE_WERROR "Treat warnings as errors" OFF)
+option(MOE_FUZZ "Build the fuzzers, bin/fuzz-*" OFF)
 set(MOE_SANITIZE "" CACHE STRING "Sanitizers, e.g. address,undefined")
 
 # -fPIC for everything, executables too: one precompiled header then serves all.
@@ -35,6 +36,10 @@ if(MOE_SANITIZE)
   add_link_options(-fsanitize=${MOE_SANITIZE})
   # libMLIR/libLLVM carry no type information for the vptr check.
   add_compile_options(-fno-sanitize=vptr,function)
+endif()
+
+if(MOE_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link) # counts what is executed
 endif()
 
 find_program(MOE_LLD NAMES ld.lld-${MOE_LLVM_MAJOR} ld.lld

@@ -71,6 +71,11 @@ if config.moe_sanitize:
     config.environment["ASAN_OPTIONS"] = ":".join(filter(None, ["allow_user_poisoning=0", options]))
 
 
+# utils/fuzz --build makes them, in a build of their own.
+if os.path.exists(os.path.join(config.moe_obj_root, "fuzz/bin/fuzz-raise")):
+    config.available_features.add("fuzzers")
+
+
 def cpu_flags():
     try:
         with open("/proc/cpuinfo") as info:

@@ -11,6 +11,7 @@
 #include "Messages.h"
 #include "OutputFiles.h"
 #include "Progress.h"
+#include "mlir/Bytecode/BytecodeReader.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -284,6 +285,10 @@ LogicalResult Compilation::parseModule() {
   if (!buffer)
     return emitError(UnknownLoc::get(&context))
            << "cannot be opened: " << buffer.getError().message();
+  // Files come from anywhere, and the reader of bytecode trusts what it reads.
+  if (isBytecode(**buffer))
+    return emitError(UnknownLoc::get(&context))
+           << "is MLIR bytecode, expects text";
   auto sources = std::make_shared<llvm::SourceMgr>();
   sources->AddNewSourceBuffer(std::move(*buffer), llvm::SMLoc());
   module = parseSourceFile<ModuleOp>(sources, ParserConfig(&context));

@@ -1,0 +1,110 @@
+"""seeds.py TARGET FOLDER: writes the first inputs of a fuzzer, and words.dict where words help."""
+
+import os
+import re
+import struct
+import sys
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+MOST = 64 << 10  # what is larger makes each run slow
+
+
+def put(folder, name, content):
+    if len(content) <= MOST:
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(content)
+
+
+def put_words(folder, words):
+    with open(os.path.join(folder, "words.dict"), "w") as file:
+        file.writelines(f'"{word}"\n' for word in sorted(words) if len(word) < 60 and not set(word) & set('"\\'))
+
+
+def models(folder):
+    """The importer's models and those of the sparse forms, and each hostile one that is small."""
+    sys.path[:0] = [os.path.join(ROOT, "test/Import/ONNX/Inputs"), os.path.join(ROOT, "test/Inputs")]
+    import hostile_cases
+    import hostile_operators  # noqa: F401
+    import models as small
+    import sparse_models
+
+    for name in ("graph", "constants", "subgraphs", "functions", "versions", "types", "defaults", "contrib", "definitions"):
+        put(folder, name, getattr(small, name)(folder).SerializeToString())
+    decoder = sparse_models.Decoder(layers=1, vocab=5, hidden=8, heads=2, kv_heads=1, depth=4, inter=4, experts=3)
+    put(folder, "decoder", decoder.graph().model().SerializeToString())
+    for case in hostile_cases.CASES:
+        put(folder, case.name, case.write(folder).SerializeToString())
+
+
+def modules(folder):
+    """The MLIR of the tests, split where they are."""
+    count, words = 0, set()
+    for where in ("Dialect", "Conversion"):
+        for base, _, files in os.walk(os.path.join(ROOT, "test", where)):
+            for name in sorted(files):
+                if not name.endswith(".mlir"):
+                    continue
+                with open(os.path.join(base, name), encoding="utf-8") as file:
+                    text = file.read()
+                for part in text.split("// -----"):
+                    part = "".join(line + "\n" for line in part.splitlines() if not line.lstrip().startswith("//"))
+                    put(folder, f"{count:04}", part.encode())
+                    words.update(re.findall(r"[a-z_]+\.[a-z_.]+|[a-z_]{3,}|tensor<[^>]*>|[a-z]*[0-9]+", part))
+                    count += 1
+    put_words(folder, words)
+
+
+def runtime(folder):
+    """A descriptor and a weight file, as Descriptor.h and WeightFormat.h in include/moe/Runtime lay them out."""
+    strings = b"\0name\0avx2\0x\0tokens\0node\0Op\0message\0"
+    at = lambda text: strings.index(b"\0" + text) + 1
+    dims = struct.pack("<qII", -1, at(b"tokens"), 0) + struct.pack("<qII", 8, 0, 0)
+    tables = [
+        (1, struct.pack("<IiII", at(b"x"), 1, 2, 0)),  # inputs
+        (1, struct.pack("<IiII", at(b"name"), 1, 2, 0)),  # outputs
+        (2, dims),
+        (1, struct.pack("<IIII", 0, 0, 0, 0)),  # caches
+        (1, struct.pack("<IIIIQ", at(b"name"), 8, 2, 0, 4096)),  # expert layers
+        (1, struct.pack("<IIII", at(b"node"), at(b"Op"), at(b"message"), 0)),  # sites
+        (1, struct.pack("<II", at(b"node"), 0)),  # regions
+        (1, struct.pack("<II", at(b"node"), at(b"name"))),  # metadata
+        (len(strings), strings),
+    ]
+    size = 8 + 4 + 4 + 3 * 8 + 2 * 4 + len(tables) * 8
+    header, body = b"", b""
+    for count, content in tables:
+        header += struct.pack("<II", size + len(body), count)
+        body += content + bytes(-len(content) % 8)
+    head = struct.pack("<8sIIQQQII", b"MOEDESC", 1, size, size + len(body), 1 << 20, 7, at(b"name"), at(b"avx2"))
+    put(folder, "descriptor", head + header + body)
+
+    names = b"first\0second\0"
+    data = bytes(range(256)) * 2
+    table = struct.pack("<QQQQ", 0, 256, 0, 0) + struct.pack("<QQQQ", 256, 256, 0, 6)
+    where = 4096 + len(data)
+    total = where + len(table) + len(names)
+    header = struct.pack("<8sIIQQQQQQQQ", b"MOEWGHT", 1, 80, total, len(data), 2, where, where + len(table), len(names), 0, 0)
+    put(folder, "weights", header.ljust(4096, b"\0") + data + table + names)
+
+
+def ptx(folder):
+    inputs = os.path.join(ROOT, "test/Simulator/Inputs")
+    words = set()
+    for name in sorted(os.listdir(inputs)):
+        if name.endswith(".ptx"):
+            with open(os.path.join(inputs, name), "rb") as file:
+                content = file.read()
+            words.update(re.findall(rb"[.%]?[a-z_][a-z_0-9.:]{2,30}", content))
+            put(folder, name, content)
+            # The prologue with a few instructions each: small inputs are mutated fastest.
+            lines = content.split(b"\n")
+            body = next((i for i, line in enumerate(lines) if line.startswith(b"{")), 0) + 1
+            for start in range(body, len(lines), 40):
+                put(folder, f"{name}.{start}", b"\n".join(lines[:body] + lines[start : start + 40] + [b"ret;", b"}"]))
+    put_words(folder, {word.decode() for word in words})
+
+
+if __name__ == "__main__":
+    target, folder = sys.argv[1:]
+    os.makedirs(folder, exist_ok=True)
+    {"import": models, "raise": models, "module": modules, "runtime": runtime, "ptx": ptx}[target](folder)

@@ -1,0 +1,26 @@
+# A few seconds of each fuzzer over its seeds (utils/fuzz runs them for longer): none finds anything.
+# REQUIRES: fuzzers, python-onnx, python-numpy
+# RUN: rm -rf %t && %python %s %moe_src %moe_obj %t
+import os
+import re
+import subprocess
+import sys
+
+source, build, folder = sys.argv[1:]
+SECONDS = 8
+bad = False
+for target in ("import", "raise", "module", "runtime", "ptx"):
+    program = os.path.join(build, "fuzz/bin", "fuzz-" + target)
+    seeds, corpus = os.path.join(folder, "seeds", target), os.path.join(folder, "corpus", target)
+    os.makedirs(corpus)
+    subprocess.run([sys.executable, os.path.join(source, "fuzz/seeds.py"), target, seeds], check=True)
+    words = os.path.join(seeds, "words.dict")
+    command = [program, corpus, seeds, f"-max_total_time={SECONDS}", "-timeout=60", "-rss_limit_mb=2048", "-print_final_stats=1",
+               f"-artifact_prefix={folder}/{target}-", "-max_len=65536"]
+    done = subprocess.run(command + ([f"-dict={words}"] if os.path.exists(words) else []), capture_output=True, text=True, errors="replace")
+    runs = re.search(r"number_of_executed_units: *(\d+)", done.stderr)
+    print(f"{target}: {runs and runs.group(1)} runs, status {done.returncode}")
+    if done.returncode:
+        print(done.stderr[-6000:])
+        bad = True
+sys.exit(bad)
