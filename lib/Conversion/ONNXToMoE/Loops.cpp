@@ -508,7 +508,8 @@ emitSized(Lowering &l, const LoopSpec &spec, LoopFacts::Varying &known,
     Type type = draft->typeOf(i);
     if (value.getType() != type)
       value = tensor::CastOp::create(l.b, type, value);
-    first.push_back(draft->changes(i) ? freshCopy(l, value) : value);
+    // The loop writes to it; other users of the value keep theirs.
+    first.push_back(freshCopy(l, value));
   }
   FailureOr<Finished> finished = draft->goesOn
                                      ? emitWhile(l, spec, *draft, first)

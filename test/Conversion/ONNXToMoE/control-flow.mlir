@@ -49,9 +49,10 @@ func.func @sizes(%c: tensor<i1>, %x: tensor<?x4xf32> {moe.dims = ["M", ""]}) -> 
 // and a buffer per iteration; slices go where they belong.
 // CHECK-LABEL: func @loop(
 // CHECK-SAME:    %[[N:.*]]: tensor<i64>, %[[X:.*]]: tensor<2x4xf32>
+// CHECK:         bufferization.alloc_tensor() copy(%[[X]]) : tensor<2x4xf32>
 // CHECK:         %[[FIRST:.*]] = bufferization.alloc_tensor() copy(%{{.*}}) : tensor<?x4xf32>
 // CHECK:         %[[ALL:.*]] = bufferization.alloc_tensor(%[[TRIPS:.*]]) : tensor<?x2x4xf32>
-// CHECK:         %[[R:.*]]:3 = scf.for %[[I:.*]] = %c0 to %[[TRIPS]] step %c1 iter_args(%[[A:.*]] = %[[X]], %[[B:.*]] = %[[FIRST]], %[[C:.*]] = %[[ALL]])
+// CHECK:         %[[R:.*]]:3 = scf.for %[[I:.*]] = %c0 to %[[TRIPS]] step %c1 iter_args(%[[A:.*]] = %{{.*}}, %[[B:.*]] = %[[FIRST]], %[[C:.*]] = %[[ALL]])
 // CHECK:           %[[NEXT:.*]] = linalg.generic {{.*}} ins(%[[A]] : tensor<2x4xf32>)
 // CHECK:           %[[GROWN:.*]] = tensor.concat dim(0) %[[B]], %[[X]]
 // CHECK:           %[[D:.*]] = tensor.insert_slice %[[NEXT]] into %[[C]][%[[I]], 0, 0] [1, 2, 4] [1, 1, 1]
