@@ -68,7 +68,7 @@ protected:
         return false;
     }
     PackOptions options;
-    options.source.path = folder;
+    options.source.path = folder.str();
     options.threads = threads;
     options.progress = [&](uint64_t done, uint64_t total) {
       lastDone = done;
