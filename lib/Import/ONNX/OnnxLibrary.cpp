@@ -343,6 +343,16 @@ Problem mlir::moe::onnx_import::convertVersion(ModelProto &model,
     return problem;
   if (Problem problem = checkModel(converted))
     return problem;
+  // The adapter of Scan 8 takes the batch out of the model's own inputs.
+  int inputs =
+      std::min(model.graph().input_size(), converted.graph().input_size());
+  for (int i = 0; i < inputs; ++i) {
+    const auto &before = model.graph().input(i).type().tensor_type().shape();
+    const auto &after = converted.graph().input(i).type().tensor_type().shape();
+    if (before.dim_size() != after.dim_size())
+      return "conversion changes the rank of input '" +
+             model.graph().input(i).name() + "'";
+  }
 
   // The converter's own graph has no place for a node's metadata.
   std::unordered_map<std::string, const NodeProto *> byOutput;

@@ -103,7 +103,10 @@ def refusal(case, folder):
     """What is wrong with how the compiler refuses the case, and whether it does."""
     path = os.path.join(folder, case.name + ".onnx")
     onnx.save(case.model, path)
+    # Most are refused early; element types that nothing can be passed in, at the end.
     done = subprocess.run(["moe-compile", path, "--compile-to=raise", "-o", path + ".mlir"], capture_output=True, text=True)
+    if done.returncode == 0:
+        done = subprocess.run(["moe-compile", path, "-o", path[: -len(".onnx")]], capture_output=True, text=True)
     if done.returncode == 0:
         return case.name + ": compiles, but the list does not name it", False
     lines = done.stderr.splitlines()
@@ -129,8 +132,9 @@ def main(file, folder, update):
     refusals = check_refusals(others, folder)
     if update:
         return write_list(file, folder, others, refusals)
+    passed, refused = len(tests) - len(wrong), sum(done for _, done in refusals)
     wrong += [message for message, _ in refusals if message]
-    print("%d passed, %d refused, %d failed" % (len(tests) - len(wrong), len(others), len(wrong)))
+    print("%d passed, %d refused, %d failed" % (passed, refused, len(wrong)))
     absent = [name for name in listed if name not in cases]
     if absent:
         wrong.append("the onnx package lacks: " + " ".join(absent))
