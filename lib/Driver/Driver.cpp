@@ -366,6 +366,10 @@ LogicalResult Compilation::checkOverwrites() {
 
 LogicalResult Compilation::load() {
   progress.begin("import");
+  if (fs::is_directory(options.input) &&
+      !fs::exists(options.input + "/config.json"))
+    return emitError(UnknownLoc::get(&context))
+           << "is a folder without a config.json";
   bool isText =
       path::extension(options.input) == ".mlir" || options.input == "-";
   if (failed(isText ? parseModule() : importModel()))

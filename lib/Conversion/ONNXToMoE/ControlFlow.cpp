@@ -70,8 +70,10 @@ struct Item {
 /// What a converted subgraph yields.
 static FailureOr<SmallVector<Item>> convertToItems(Lowering &l, Region &graph) {
   onnx::NodeOp node = l.node;
+  std::string subject = l.subject;
   LogicalResult done = convertGraph(graph, l);
   l.node = node;
+  l.subject = subject;
   if (failed(done))
     return failure();
   SmallVector<Item> results;

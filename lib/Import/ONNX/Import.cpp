@@ -228,8 +228,9 @@ OwningOpRef<ModuleOp> mlir::moe::importONNX(StringRef path,
   context.appendDialectRegistry(registry);
   context.loadAllAvailableDialects();
   SmallString<256> file(path);
-  if (llvm::sys::fs::is_directory(path))
-    llvm::sys::path::append(file, kConfigFile);
+  llvm::sys::path::append(file, kConfigFile);
+  if (!llvm::sys::fs::exists(file))
+    file = path;
   return Importer(file, context, options).run();
 }
 

@@ -10,7 +10,7 @@ import unittest
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import TensorProto, helper
 from sparse_models import Graph, add_moe, random_moe
 
 FOLDER = sys.argv.pop()

@@ -176,7 +176,7 @@ class Declarations(NodeTest):
         for shape, rows in (((8, 8), 8), ((2, 32), 2), ((64, 1), 64), ((1, 64), 1)):
             with self.assertRaises(moe_mlir.NodeError, msg=shape):
                 self.model.run(dict(x0=x, x1=ints(*shape), x2=floats(rows, 4)))
-        self.refuse("expects a size of 4, got 5", x, ints(4, 16), floats(4, 5), subject="node 'n'")
+        self.refuse("expects router logits of 4 experts, got 5", x, ints(4, 16), floats(4, 5), subject="node 'n' (moe.route)")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@
 #define MOE_IMPORT_ONNX_IMPORT_H
 
 #include "mlir/IR/OwningOpRef.h"
+#include "mlir/Support/LLVM.h"
 #include "llvm/ADT/StringRef.h"
 #include <functional>
 #include <string>
