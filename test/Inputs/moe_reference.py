@@ -23,10 +23,6 @@ def gelu(x):
     return x * 0.5 * (1 + _erf(x / math.sqrt(2)))
 
 
-def gelu_tanh(x):
-    return x * 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-
-
 ACTIVATIONS = {
     "relu": lambda x: np.maximum(x, 0),
     "gelu": gelu,
@@ -122,7 +118,7 @@ def contrib_moe(x, logits, fc1, b1, fc2, b2, fc3=None, b3=None, *, k=1, activati
                 gate, line = np.minimum(gate, limit), np.clip(line, -limit, limit)
             hidden = gate * sigmoid(alpha * gate) * (line + beta)
         else:
-            hidden = (gelu_tanh if activation_type == "gelu" else ACTIVATIONS[activation_type])(first)
+            hidden = ACTIVATIONS[activation_type](first)
             if fc3 is not None:
                 hidden = hidden * linear(fc3, b3, e, row)
         return linear(fc2, b2, e, hidden)

@@ -223,7 +223,7 @@ FailureOr<const RowExpr *> ContribMoE::hidden(int64_t width, int64_t inter) {
   if (activation == "relu")
     result = pool.relu(first);
   else if (activation == "gelu")
-    result = pool.geluTanh(first); // as all of onnxruntime's kernels do
+    result = pool.geluErf(first);
   else if (activation == "silu")
     result = pool.sigmoidGated(first);
   else if (activation == "identity")
