@@ -185,7 +185,7 @@ void GateKernel::dropGroups(KernelBuilder &b, Spread &values, Spread &keys) {
         for (auto [slot, key] : llvm::enumerate(keys))
           own.push_back(b.select(b.eq(groupOf[slot], g), key, b.i32(kTaken)));
         Value total = b.f32(0);
-        for (int64_t i = 0; i < op.getGroupTop(); ++i) {
+        for (uint64_t i = 0; i < op.getGroupTop(); ++i) {
           Best best = findBest(b, own);
           total = b.addF(total, valueAt(b, values, best.index));
           own = without(b, own, best.index);
@@ -196,7 +196,7 @@ void GateKernel::dropGroups(KernelBuilder &b, Spread &values, Spread &keys) {
         return next;
       });
   Spread kept = fill(b.i1(false), experts);
-  for (int64_t i = 0; i < op.getTopkGroup(); ++i) {
+  for (uint64_t i = 0; i < op.getTopkGroup(); ++i) {
     Best best = findBest(b, groupKeys);
     groupKeys = without(b, groupKeys, best.index);
     for (auto [slot, keep] : llvm::enumerate(kept))
@@ -313,7 +313,7 @@ void GateKernel::emitWeights(KernelBuilder &b, Value token, Spread weights,
     if (!op.getScale().isExactlyValue(1.0))
       w = arith::MulFOp::create(b, w, b.f32(op.getScale().convertToFloat()));
     Value weight = w, expert = chosen[slot];
-    b.when(holds(b, slot, k), [&](KernelBuilder &b) {
+    b.when(holds(b, slot, k), [&, slot = slot](KernelBuilder &b) {
       Value at = b.add(row, b.widen(indexOf(b, slot)));
       b.store(b.convertFloat(weight, stored),
               b.element(args[weightsArg], at, stored));

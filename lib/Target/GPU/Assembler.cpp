@@ -75,7 +75,7 @@ moe::assemblePTX(StringRef text, StringRef arch, std::string &error) {
     return std::nullopt;
   }
   SmallString<128> input, output, messages;
-  auto removeAll = llvm::make_scope_exit([&] {
+  llvm::scope_exit removeAll([&] {
     for (StringRef file : {input.str(), output.str(), messages.str()})
       if (!file.empty())
         fs::remove(file);
