@@ -72,7 +72,7 @@ if config.moe_sanitize:
 
 
 # utils/fuzz --build makes them, in a build of their own.
-if os.path.exists(os.path.join(config.moe_obj_root, "fuzz/bin/fuzz-raise")):
+if os.path.exists(os.path.join(config.moe_obj_root, "fuzzers/bin/fuzz-raise")):
     config.available_features.add("fuzzers")
 
 
