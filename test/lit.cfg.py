@@ -72,7 +72,9 @@ if config.moe_sanitize:
 
 
 # utils/fuzz --build makes them, in a build of their own.
-if os.path.exists(os.path.join(config.moe_obj_root, "fuzzers/bin/fuzz-raise")):
+fuzzers = os.path.join(config.moe_obj_root, "fuzzers/bin")
+config.substitutions.append(("%moe_fuzzers", fuzzers))
+if os.path.exists(os.path.join(fuzzers, "fuzz-raise")):
     config.available_features.add("fuzzers")
 
 

@@ -1,16 +1,16 @@
 # A few seconds of each fuzzer over its seeds (utils/fuzz runs them for longer): none finds anything.
 # REQUIRES: fuzzers, python-onnx, python-numpy
-# RUN: rm -rf %t && %python %s %moe_src %moe_obj %t
+# RUN: rm -rf %t && %python %s %moe_src %moe_fuzzers %t
 import os
 import re
 import subprocess
 import sys
 
-source, build, folder = sys.argv[1:]
+source, fuzzers, folder = sys.argv[1:]
 SECONDS = 8
 bad = False
 for target in ("import", "raise", "module", "runtime", "ptx"):
-    program = os.path.join(build, "fuzz/bin", "fuzz-" + target)
+    program = os.path.join(fuzzers, "fuzz-" + target)
     seeds, corpus = os.path.join(folder, "seeds", target), os.path.join(folder, "corpus", target)
     os.makedirs(corpus)
     subprocess.run([sys.executable, os.path.join(source, "fuzz/seeds.py"), target, seeds], check=True)
