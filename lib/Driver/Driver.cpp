@@ -321,20 +321,6 @@ static LogicalResult checkPhase(ModuleOp module, Phase from) {
   return success();
 }
 
-/// The folder of the model's files, or of the checkpoint's.
-static StringRef folderOf(ModuleOp module, bool checkpoint) {
-  auto folder = module->getAttrOfType<StringAttr>(
-      checkpoint ? kCheckpointDirAttr : kSourceDirAttr);
-  return folder ? folder.getValue() : StringRef();
-}
-
-/// The folder that `file` lies in when links are followed: download caches have
-/// folders of links into folders of blobs.
-static std::string linkedFolder(const Twine &file) {
-  SmallString<256> real;
-  return fs::real_path(file, real) ? "" : path::parent_path(real).str();
-}
-
 /// A result must not take the place of what it is made from.
 LogicalResult Compilation::checkOverwrites() {
   SmallVector<std::string> outputs;
@@ -348,7 +334,7 @@ LogicalResult Compilation::checkOverwrites() {
   llvm::StringSet<> sources;
   sources.insert(options.input);
   for (auto weight : module->getOps<WeightOp>()) {
-    SmallString<256> file(folderOf(*module, weight.getCheckpoint()));
+    SmallString<256> file(recordedFolder(*module, weight.getCheckpoint()));
     path::append(file, weight.getFile());
     sources.insert(file);
   }
@@ -474,12 +460,12 @@ LogicalResult Compilation::packModel(ModelDescriptor &descriptor) {
     return success();
   progress.begin("weights");
   PackOptions pack;
-  pack.source.path = folderOf(*module, /*checkpoint=*/false);
+  pack.source.path = recordedFolder(*module, /*checkpoint=*/false);
   if (fs::is_directory(options.input))
     pack.source.linked = linkedFolder(options.input + "/config.json");
   else if (options.input != "-")
     pack.source.linked = linkedFolder(options.input);
-  pack.checkpoint.path = folderOf(*module, /*checkpoint=*/true);
+  pack.checkpoint.path = recordedFolder(*module, /*checkpoint=*/true);
 #ifdef MOE_ENABLE_ONNX
   if (!options.weights.empty())
     pack.checkpoint.linked = linkedFolder(checkpointFile(options.weights));

@@ -9,38 +9,31 @@
 #include "WeightValues.h"
 
 #include "moe/Conversion/ONNXToMoE/Matchers.h"
-#include "llvm/Support/FileSystem.h"
-#include "llvm/Support/Path.h"
 
 using namespace mlir;
 using namespace mlir::moe;
 
-static std::string folderOf(ModuleOp module, StringRef attribute) {
-  auto folder = module->getAttrOfType<StringAttr>(attribute);
-  return folder ? folder.str() : std::string();
-}
-
-/// The folder of the file that the model is a link to, as download caches have
-/// it; "" when it is none.
-static std::string linkedFolder(ModuleOp module) {
-  SmallString<256> real;
+/// That of the file that the model may be a link to.
+static std::string linkedModelFolder(ModuleOp module) {
+  std::string folder;
   module.getLoc()->walk([&](Location loc) {
     auto file = dyn_cast<FileLineColLoc>(loc);
     if (!file)
       return WalkResult::advance();
-    if (llvm::sys::fs::real_path(file.getFilename().getValue(), real))
-      real.clear();
+    folder = linkedFolder(file.getFilename().getValue());
     return WalkResult::interrupt();
   });
-  return llvm::sys::path::parent_path(real).str();
+  return folder;
 }
 
 WeightValues::WeightValues(ModuleOp module)
     : symbols(module),
-      sources(module, {folderOf(module, kSourceDirAttr), linkedFolder(module)},
+      sources(module,
+              {recordedFolder(module, /*checkpoint=*/false).str(),
+               linkedModelFolder(module)},
               // Values that matter here are the graph's own, so that links of
               // the checkpoint need not be followed.
-              {folderOf(module, kCheckpointDirAttr), ""}) {}
+              {recordedFolder(module, /*checkpoint=*/true).str(), ""}) {}
 
 std::optional<StridedBytes> WeightValues::bytes(Value value) {
   if (WeightOp weight = symbols.lookup(value)) {

@@ -19,6 +19,17 @@ using namespace mlir::moe;
 namespace fs = llvm::sys::fs;
 namespace path = llvm::sys::path;
 
+StringRef moe::recordedFolder(ModuleOp module, bool checkpoint) {
+  auto folder = module->getAttrOfType<StringAttr>(
+      checkpoint ? kCheckpointDirAttr : kSourceDirAttr);
+  return folder ? folder.getValue() : StringRef();
+}
+
+std::string moe::linkedFolder(const Twine &file) {
+  SmallString<256> real;
+  return fs::real_path(file, real) ? "" : path::parent_path(real).str();
+}
+
 /// Whether `inner` is a path below `folder`; both are real paths.
 static bool liesIn(StringRef inner, StringRef folder) {
   if (folder == "/")

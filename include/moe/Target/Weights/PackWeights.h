@@ -31,6 +31,14 @@ struct WeightFolder {
   std::string linked;
 };
 
+/// Where `module` says that the model's files lie, or the checkpoint's; empty
+/// if it does not.
+StringRef recordedFolder(ModuleOp module, bool checkpoint);
+
+/// The folder that `file` lies in when links are followed: download caches have
+/// folders of links into folders of blobs. Empty if there is no such file.
+std::string linkedFolder(const Twine &file);
+
 struct PackOptions {
   /// Of the model, and of the checkpoint that has replaced its weights.
   WeightFolder source, checkpoint;
