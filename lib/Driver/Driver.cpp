@@ -26,6 +26,7 @@
 #include "moe/Target/CPU/MachineCode.h"
 #include "moe/Target/GPU/Assembler.h"
 #include "moe/Target/GPU/GPUTarget.h"
+#include "moe/Target/LLVM/CodeGen.h"
 #include "moe/Target/Weights/PackWeights.h"
 #include "moe/Target/Weights/WeightFile.h"
 #include "llvm/ADT/StringSet.h"

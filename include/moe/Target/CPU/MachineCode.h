@@ -18,7 +18,6 @@ namespace llvm {
 class LLVMContext;
 class Module;
 class TargetMachine;
-class raw_pwrite_stream;
 } // namespace llvm
 
 namespace mlir {
@@ -45,10 +44,6 @@ std::unique_ptr<llvm::Module> translateModel(ModuleOp module,
 
 /// LLVM's -O3 pipeline for the target.
 void optimizeModel(llvm::Module &module, llvm::TargetMachine &machine);
-
-/// Writes an object file or assembly text. False when the target has none.
-bool emitMachineCode(llvm::Module &module, llvm::TargetMachine &machine,
-                     bool assembly, llvm::raw_pwrite_stream &out);
 
 } // namespace moe
 } // namespace mlir
