@@ -108,12 +108,10 @@ struct ConvertGroupedToGPU
   using ConvertGroupedToGPUPassBase::ConvertGroupedToGPUPassBase;
 
   void runOnOperation() override {
-    std::optional<moe::GPUDescription> target = moe::describeGPU(arch);
-    if (!target) {
-      getOperation().emitError("expects one of the architectures ")
-          << moe::listGPUs() << ", got '" << arch << "'";
+    FailureOr<moe::GPUDescription> target =
+        moe::describeGPU(arch, getOperation());
+    if (failed(target))
       return signalPassFailure();
-    }
     DeviceModule device(getOperation(), *target);
     SmallVector<Operation *> kernels;
     getOperation().walk([&](Operation *op) {

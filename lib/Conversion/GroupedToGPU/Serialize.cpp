@@ -29,12 +29,10 @@ struct Serialize : grouped::impl::SerializePassBase<Serialize> {
   using SerializePassBase::SerializePassBase;
 
   void runOnOperation() override {
-    std::optional<moe::GPUDescription> target = moe::describeGPU(arch);
-    if (!target) {
-      getOperation().emitError("expects one of the architectures ")
-          << moe::listGPUs() << ", got '" << arch << "'";
+    FailureOr<moe::GPUDescription> target =
+        moe::describeGPU(arch, getOperation());
+    if (failed(target))
       return signalPassFailure();
-    }
     OpBuilder b(&getContext());
     for (auto module : llvm::make_early_inc_range(
              getOperation().getOps<gpu::GPUModuleOp>())) {

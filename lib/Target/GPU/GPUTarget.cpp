@@ -8,6 +8,7 @@
 
 #include "moe/Target/GPU/GPUTarget.h"
 
+#include "mlir/IR/Operation.h"
 #include "llvm/ADT/STLExtras.h"
 
 using namespace mlir;
@@ -28,6 +29,13 @@ std::optional<GPUDescription> moe::describeGPU(StringRef arch) {
   if (found == std::end(kDescriptions))
     return std::nullopt;
   return *found;
+}
+
+FailureOr<GPUDescription> moe::describeGPU(StringRef arch, Operation *op) {
+  if (std::optional<GPUDescription> found = describeGPU(arch))
+    return *found;
+  return op->emitError("expects one of the architectures ")
+         << listGPUs() << ", got '" << arch << "'";
 }
 
 std::string moe::listGPUs() {

@@ -16,7 +16,10 @@
 #include <optional>
 #include <string>
 
-namespace mlir::moe {
+namespace mlir {
+class Operation;
+
+namespace moe {
 
 /// The properties of an architecture that tiles depend on.
 struct GPUDescription {
@@ -35,10 +38,13 @@ inline constexpr int64_t kReservedSharedBytes = 1 << 10;
 
 /// None for an architecture that there are no kernels for.
 std::optional<GPUDescription> describeGPU(StringRef arch);
+/// The same, or a diagnostic at `op` that lists those there are.
+FailureOr<GPUDescription> describeGPU(StringRef arch, Operation *op);
 
 /// The names that `describeGPU` knows, for messages.
 std::string listGPUs();
 
-} // namespace mlir::moe
+} // namespace moe
+} // namespace mlir
 
 #endif // MOE_TARGET_GPU_GPUTARGET_H
