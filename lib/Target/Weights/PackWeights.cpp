@@ -63,7 +63,9 @@ class PartQuantizer {
 public:
   PartQuantizer(Source &source, QuantizationScheme scheme, FloatKind floats,
                 int64_t depth)
-      : source(source), quantizer(scheme, floats, depth) {}
+      : source(source),
+        quantizer(scheme, floats, depth,
+                  source.quantized.getPart() == QuantizedPart::Integers) {}
   ~PartQuantizer() {
     source.squaredError += quantizer.getSquaredError();
     source.squaredSum += quantizer.getSquaredSum();

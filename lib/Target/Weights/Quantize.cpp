@@ -78,10 +78,12 @@ static float roundToInteger(float value) {
 //===----------------------------------------------------------------------===//
 
 ColumnQuantizer::ColumnQuantizer(const QuantizationScheme &scheme,
-                                 FloatKind source, int64_t depth)
+                                 FloatKind source, int64_t depth,
+                                 bool withIntegers)
     : scheme(scheme), source(source), values(depth) {
   int64_t blocks = (depth + scheme.blockSize - 1) / scheme.blockSize;
-  integers.resize((depth * scheme.bits + 7) / 8);
+  if (withIntegers)
+    integers.resize((depth * scheme.bits + 7) / 8);
   scales.resize(blocks * byteSize(scheme.scale));
   if (scheme.asymmetric)
     zeroPoints.resize((blocks * scheme.bits + 7) / 8);
@@ -141,6 +143,8 @@ bool ColumnQuantizer::runBlock(int64_t begin, int64_t count,
     putBits(zeroPoints, index, scheme.bits, zero);
   }
 
+  if (integers.empty())
+    return true;
   double squares = 0, errors = 0;
   for (int64_t i = 0; i < count; ++i) {
     float value = block[i];

@@ -39,8 +39,9 @@ struct QuantizationScheme {
 /// Rounds columns of `depth` floats.
 class ColumnQuantizer {
 public:
+  /// Without `withIntegers` there are scales and zero points only.
   ColumnQuantizer(const QuantizationScheme &scheme, FloatKind source,
-                  int64_t depth);
+                  int64_t depth, bool withIntegers);
 
   /// Rounds the column that begins at `column`; its results replace those of
   /// the last one. False, with `error` filled in, if an element is not finite
@@ -54,8 +55,8 @@ public:
   /// As the integers; none if symmetric.
   llvm::ArrayRef<uint8_t> getZeroPoints() const { return zeroPoints; }
 
-  /// Sums over all columns: of the squared differences to what the integers
-  /// stand for, and of the squared elements.
+  /// Sums over all columns, if there are integers: of the squared differences
+  /// to what they stand for, and of the squared elements.
   double getSquaredError() const { return squaredError; }
   double getSquaredSum() const { return squaredSum; }
 
