@@ -70,10 +70,8 @@ struct Item {
 /// What a converted subgraph yields.
 static FailureOr<SmallVector<Item>> convertToItems(Lowering &l, Region &graph) {
   onnx::NodeOp node = l.node;
-  std::string subject = l.subject;
   LogicalResult done = convertGraph(graph, l);
   l.node = node;
-  l.subject = subject;
   if (failed(done))
     return failure();
   SmallVector<Item> results;
@@ -267,9 +265,13 @@ static LogicalResult convertIf(Lowering &l) {
 // Loop
 //===----------------------------------------------------------------------===//
 
-static LogicalResult setResults(Lowering &l, const LoopResults &results) {
+/// Emits the loop; its results are those of the node.
+static LogicalResult setLoop(Lowering &l, const LoopSpec &spec) {
+  FailureOr<LoopResults> results = emitLoop(l, spec);
+  if (failed(results))
+    return failure();
   unsigned i = 0;
-  for (Tensor t : llvm::concat<const Tensor>(results.last, results.scanned))
+  for (Tensor t : llvm::concat<const Tensor>(results->last, results->scanned))
     if (failed(l.set(i++, t)))
       return failure();
   return success();
@@ -395,10 +397,7 @@ static LogicalResult convertLoop(Lowering &l) {
     return iteration;
   };
   spec.body = convertBody;
-  FailureOr<LoopResults> results = emitLoop(l, spec);
-  if (failed(results))
-    return failure();
-  return setResults(l, *results);
+  return setLoop(l, spec);
 }
 
 //===----------------------------------------------------------------------===//
@@ -511,10 +510,7 @@ static LogicalResult convertScan(Lowering &l) {
     return iteration;
   };
   spec.body = convertBody;
-  FailureOr<LoopResults> results = emitLoop(l, spec);
-  if (failed(results))
-    return failure();
-  return setResults(l, *results);
+  return setLoop(l, spec);
 }
 
 void raise::addControlFlow(Registry &r) {

@@ -24,6 +24,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/IRMapping.h"
 #include "moe/Conversion/Utils/RuntimeCalls.h"
+#include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/DebugLog.h"
 
 #define DEBUG_TYPE "convert-onnx-to-moe"
@@ -182,7 +183,8 @@ static FailureOr<Value> operandValue(OpOperand &operand, Tensor t,
 /// Converts the operands of `op`, whose results take the places of `results`.
 static LogicalResult keepOperation(Operation *op, ValueRange results,
                                    Lowering &l) {
-  l.subject = describeOperation(op);
+  l.kept = op;
+  llvm::scope_exit done([&] { l.kept = nullptr; });
   SmallVector<Dims> allDims;
   // The sizes are read off the ONNX operands, before these are replaced.
   for (OpResult result : op->getResults())
@@ -229,8 +231,7 @@ static LogicalResult keepOperation(Operation *op, ValueRange results,
 
 static LogicalResult convertNode(onnx::NodeOp node, Lowering &l) {
   l.node = node;
-  l.subject = node.describe();
-  LDBG() << l.subject;
+  LDBG() << node.describe();
   std::string why;
   const Converter *converter = Registry::get().lookup(node, why);
   for (auto [i, input] : llvm::enumerate(node.getInputs())) {

@@ -275,7 +275,8 @@ void Lowering::check(Value ok, Value found, Value limit, StringRef message) {
                ? v
                : Value(arith::IndexCastOp::create(b, b.getI64Type(), v));
   };
-  CheckOp::create(b, ok, asI64(found), asI64(limit), subject, message);
+  CheckOp::create(b, ok, asI64(found), asI64(limit),
+                  kept ? describeOperation(kept) : node.describe(), message);
 }
 
 void Lowering::checkEqual(const Expr &found, const Expr &limit,

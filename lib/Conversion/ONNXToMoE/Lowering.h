@@ -85,8 +85,8 @@ public:
   WeightSymbols &weights;
   /// The node that is being converted.
   onnx::NodeOp node;
-  /// What run-time errors are about: the node, or an operation that is kept.
-  std::string subject;
+  /// What run-time errors are about instead, while an operation is kept.
+  Operation *kept = nullptr;
 
   //===--- The node's inputs and outputs ---===//
 
@@ -222,7 +222,7 @@ public:
   Tensor slice(Tensor t, const Dims &offsets, const Dims &sizes,
                ArrayRef<int64_t> steps = {});
 
-  /// `moe.check` about the subject, unless `ok` is known to hold.
+  /// `moe.check` about the node or what is kept, unless `ok` is known to hold.
   void check(Value ok, Value found, Value limit, StringRef message);
   void checkEqual(const Expr &found, const Expr &limit, StringRef message);
   void checkLessOrEqual(const Expr &found, const Expr &limit,
