@@ -18,19 +18,11 @@ import onnx
 from onnx import helper
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "Inputs"))
-from models import F32, array, external, model, value
+from models import F32, array, external, model, value, varint
 
 TOOL, ROOT = sys.argv[1:]
 GIB = 1 << 30
 LIMIT_KIB = 100 * 1024
-
-
-def varint(number):
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes(out) + bytes([number])
 
 
 def key(number):

@@ -5,7 +5,7 @@ import models
 import onnx
 from google.protobuf.descriptor import FieldDescriptor
 from hostile_cases import add, array, case, identity
-from models import F32, I64, external, model, value
+from models import F32, I64, external, model, value, varint
 from onnx import TensorProto, helper
 
 TEXT, MESSAGE = FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE
@@ -38,14 +38,6 @@ def rich():
     graph.input[1].type.tensor_type.shape.dim[0].denotation = "rows"
     graph.input[1].type.tensor_type.shape.dim[1].dim_param = "columns"
     return found
-
-
-def varint(number):
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes(out) + bytes([number])
 
 
 def read_varint(content, at):
