@@ -93,7 +93,7 @@ private:
   /// The last phase whose passes run.
   Phase lastPhase() const;
   std::string outputName(StringRef suffix) const {
-    return prefix + suffix.str();
+    return prefix == "-" ? prefix : prefix + suffix.str();
   }
   /// The file for the module's text, when a phase's text is the result.
   std::string moduleFile() const;
@@ -148,18 +148,11 @@ void Compilation::report(Diagnostic &diagnostic) {
 LogicalResult Compilation::writeMessages() {
   if (options.messagesFile.empty())
     return success();
-  std::error_code ec;
-  llvm::raw_fd_ostream os(options.messagesFile, ec);
-  if (!ec) {
-    os << recorded;
-    os.close();
-    ec = os.error();
-    os.clear_error();
-  }
-  std::string file = std::move(options.messagesFile);
+  std::string file = std::move(options.messagesFile), error;
   options.messagesFile.clear(); // once, and without a second complaint
-  if (ec)
-    return fail("cannot write '" + file + "': " + ec.message());
+  if (!OutputFiles::writeNow(
+          file, [&](llvm::raw_ostream &os) { os << recorded; }, error))
+    return fail(error);
   return success();
 }
 
@@ -408,11 +401,6 @@ static void printModule(ModuleOp module, llvm::raw_ostream &os) {
 }
 
 LogicalResult Compilation::writeModule(StringRef file) {
-  if (file == "-") {
-    printModule(*module, llvm::outs());
-    llvm::outs().flush();
-    return success();
-  }
   return write(file.str(),
                [&](llvm::raw_ostream &os) { printModule(*module, os); });
 }
@@ -427,11 +415,11 @@ LogicalResult Compilation::runPhases() {
     path::append(file, "0" + Twine(static_cast<unsigned>(phase) + 1) + "-" +
                            stringifyPhase(phase) + ".mlir");
     // Right away and not with the results: dumps are for looking at failures.
-    std::error_code ec;
-    llvm::raw_fd_ostream os(file, ec);
-    if (ec)
-      return fail("cannot write '" + file + "': " + ec.message());
-    printModule(*module, os);
+    std::string error;
+    if (!OutputFiles::writeNow(
+            file.str().str(),
+            [&](llvm::raw_ostream &os) { printModule(*module, os); }, error))
+      return fail(error);
     return success();
   };
   if (reached == Phase::Import && failed(dump(Phase::Import)))
@@ -529,22 +517,13 @@ LogicalResult Compilation::linkModel(const std::string &object) {
 LogicalResult Compilation::writeMachineCode(llvm::Module &code,
                                             llvm::TargetMachine &machine) {
   std::string file = outputName(suffix());
-  if (writesText()) {
-    auto print = [&](llvm::raw_pwrite_stream &os) {
+  if (writesText())
+    return write(file, [&](llvm::raw_pwrite_stream &os) {
       if (options.emit == EmitKind::LLVM)
         code.print(os, nullptr);
       else
         emitMachineCode(code, machine, /*assembly=*/true, os);
-    };
-    if (prefix != "-")
-      return write(file, print);
-    SmallVector<char, 0> text;
-    llvm::raw_svector_ostream os(text);
-    print(os);
-    llvm::outs() << os.str();
-    llvm::outs().flush();
-    return success();
-  }
+    });
   if (options.emit == EmitKind::Object)
     return write(file, [&](llvm::raw_pwrite_stream &os) {
       emitMachineCode(code, machine, /*assembly=*/false, os);
@@ -585,11 +564,7 @@ LogicalResult Compilation::writeKernels() {
   StringRef ptx = text.getValue().rtrim('\0');
   std::string file = outputName(suffix());
   if (options.emit == EmitKind::PTX) {
-    if (prefix != "-")
-      return write(file, [&](llvm::raw_ostream &os) { os << ptx; });
-    llvm::outs() << ptx;
-    llvm::outs().flush();
-    return success();
+    return write(file, [&](llvm::raw_ostream &os) { os << ptx; });
   }
   progress.begin("ptxas");
   std::string error;

@@ -38,26 +38,52 @@ std::string OutputFiles::add(const std::string &path) {
   return temporary;
 }
 
+bool OutputFiles::writeNow(
+    const std::string &path,
+    llvm::function_ref<void(llvm::raw_pwrite_stream &)> body,
+    std::string &error) {
+  std::error_code ec;
+  // An error that nobody has looked at ends the process.
+  auto takeError = [&](llvm::raw_fd_ostream &os) {
+    ec = os.error();
+    os.clear_error();
+  };
+  if (path == "-") {
+    body(llvm::outs());
+    llvm::outs().flush();
+    takeError(llvm::outs());
+  } else {
+    llvm::raw_fd_ostream os(path, ec);
+    if (!ec) {
+      body(os);
+      os.close();
+      takeError(os);
+      if (ec && fs::is_regular_file(path))
+        fs::remove(path);
+    }
+  }
+  if (!ec)
+    return true;
+  error = "cannot write " +
+          (path == "-" ? "standard output" : "'" + path + "'") + ": " +
+          ec.message();
+  return false;
+}
+
 bool OutputFiles::write(
     const std::string &path,
     llvm::function_ref<void(llvm::raw_pwrite_stream &)> body,
     std::string &error, std::string *name) {
   // A device or pipe is written in place; a rename would replace it.
-  bool inPlace = isSpecial(path) && !fs::is_directory(path);
+  bool inPlace = path == "-" || (isSpecial(path) && !fs::is_directory(path));
   std::string temporary = inPlace ? path : add(path);
   if (name)
     *name = temporary;
-  std::error_code ec;
-  llvm::raw_fd_ostream out(temporary, ec);
-  if (!ec) {
-    body(out);
-    out.close();
-    ec = out.error();
-    out.clear_error();
-  }
-  if (!ec)
+  if (writeNow(temporary, body, error))
     return true;
-  error = "cannot write '" + path + "': " + ec.message();
+  // Its final name is the one the user knows.
+  if (size_t at = error.find(temporary); at != std::string::npos)
+    error.replace(at, temporary.size(), path);
   return false;
 }
 

@@ -23,7 +23,7 @@ namespace mlir::moe {
 
 /// Files that are written beside their places and get their names all together;
 /// until then, on destruction and on signals they are removed. What `write` is
-/// to write to a device or a pipe goes there at once.
+/// to write to a device, a pipe or standard output ("-") goes there at once.
 class OutputFiles {
 public:
   OutputFiles() = default;
@@ -31,6 +31,12 @@ public:
   OutputFiles &operator=(const OutputFiles &) = delete;
   ~OutputFiles();
 
+  /// Writes a file that is no result at once, "-" for standard output; false
+  /// with one line in `error`.
+  static bool
+  writeNow(const std::string &path,
+           llvm::function_ref<void(llvm::raw_pwrite_stream &)> body,
+           std::string &error);
   /// A file to be written by someone else under the returned name.
   std::string add(const std::string &path);
   /// Writes a file; false with one line in `error`. Its name until the commit

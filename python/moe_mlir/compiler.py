@@ -70,7 +70,9 @@ def compile(
         output = os.path.splitext(model)[0] + (f".{phase}.mlir" if phase is not None else "")
     output = os.fspath(output)
     options = {"emit": emit, "target_cpu": target_cpu, "remarks": remarks, **options}
-    command = [os.fspath(compiler or find_compiler()), model, "-o", output]
+    # A file "-x" is no option, and "-" is no standard input.
+    files = [os.path.join(".", name) if name.startswith("-") else name for name in (model, output)]
+    command = [os.fspath(compiler or find_compiler()), files[0], "-o", files[1]]
     for name, value in options.items():
         if value is True:
             command.append("--" + name.replace("_", "-"))

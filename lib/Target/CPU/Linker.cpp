@@ -145,7 +145,8 @@ bool moe::link(const LinkJob &job, std::string &error) {
     for (const std::string &name : job.exports)
       arguments.push_back("--undefined=" + name);
   }
-  arguments.insert(arguments.end(), job.inputs.begin(), job.inputs.end());
+  for (const std::string &input : job.inputs) // "-x.o" is no option
+    arguments.push_back(input[0] == '-' ? "./" + input : input);
   if (!addLibraries(job, arguments, error))
     return false;
   if (job.executable) {
