@@ -12,6 +12,7 @@
 #include "OutputFiles.h"
 #include "Progress.h"
 #include "mlir/Bytecode/BytecodeReader.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -19,6 +20,7 @@
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "moe/Dialect/MoE/IR/MoE.h"
+#include "moe/Dialect/ONNX/IR/ONNXOps.h"
 #include "moe/Driver/ModelInfo.h"
 #include "moe/InitAll.h"
 #include "moe/Target/CPU/CPUTarget.h"
@@ -302,17 +304,44 @@ LogicalResult Compilation::parseModule() {
   return success();
 }
 
-/// Text that was lowered has no use for earlier phases: they would drop what it
-/// refers to by address.
+/// The last phase that leaves operations like `op`.
+static Phase lastPhaseWith(Operation *op) {
+  if (isa<onnx::ONNXDialect>(op->getDialect()))
+    return Phase::Import;
+  if (isa<RouteOp, DispatchOp, GroupedMatmulOp, CombineOp>(op))
+    return Phase::Fuse;
+  auto function = dyn_cast<func::FuncOp>(op);
+  if (function &&
+      llvm::any_of(function.getArgumentTypes(), llvm::IsaPred<TensorType>))
+    return Phase::Schedule;
+  return Phase::Lower;
+}
+
+/// Whether `from` can have left the module: a phase does not know what the
+/// phases before it replace, and text that was lowered has no use for phases
+/// that would drop what it refers to by address.
 static LogicalResult checkPhase(ModuleOp module, Phase from) {
-  if (from >= Phase::Lower)
-    return success();
-  for (auto function : module.getOps<LLVM::LLVMFuncOp>())
-    if (!function.isExternal())
-      return function.emitError("expects --compile-from=lower for a module "
-                                "that was lowered, found llvm.func @")
-             << function.getSymName();
-  return success();
+  auto fail = [&](Operation *found, const Twine &phases) {
+    InFlightDiagnostic diagnostic =
+        emitError(UnknownLoc::get(module.getContext()));
+    diagnostic << "expects --compile-from=" << phases << ", found "
+               << found->getName();
+    if (auto symbol = dyn_cast<SymbolOpInterface>(found))
+      diagnostic << " @" << symbol.getName();
+    return WalkResult(diagnostic);
+  };
+  WalkResult walk = module.walk<WalkOrder::PreOrder>([&](Operation *op) {
+    if (auto function = dyn_cast<LLVM::LLVMFuncOp>(op);
+        function && !function.isExternal() && from < Phase::Lower)
+      return fail(op, "lower for a module that was lowered");
+    Phase last = lastPhaseWith(op);
+    if (last == Phase::Import && from > last)
+      return fail(op, "import");
+    if (from > last)
+      return fail(op, stringifyPhase(last) + " or an earlier phase");
+    return WalkResult::advance();
+  });
+  return failure(walk.wasInterrupted());
 }
 
 /// A result must not take the place of what it is made from.

@@ -251,6 +251,20 @@ static LogicalResult convertNode(onnx::NodeOp node, Lowering &l) {
   return success();
 }
 
+/// Takes the names of input dimensions from those of a result's dimensions that
+/// can be of another size: equal names promise equal sizes.
+static void dropWrongNames(func::FuncOp func, unsigned result, Tensor t,
+                           Lowering &l) {
+  auto dims = func.getResultAttrOfType<ArrayAttr>(result, kDimsAttr);
+  if (!dims || static_cast<int64_t>(dims.size()) != t->rank())
+    return;
+  SmallVector<Attribute> names(dims.getValue());
+  for (auto [name, dim] : llvm::zip_equal(names, t->dims))
+    if (l.sizes.differsFromInputDim(dim, cast<StringAttr>(name).getValue()))
+      name = l.b.getStringAttr("");
+  func.setResultAttr(result, kDimsAttr, l.b.getArrayAttr(names));
+}
+
 /// Refines the results' types to those of the returned values.
 static LogicalResult convertReturn(func::ReturnOp op, func::FuncOp func,
                                    Lowering &l) {
@@ -261,6 +275,7 @@ static LogicalResult convertReturn(func::ReturnOp op, func::FuncOp func,
       return op.emitError()
              << "output " << operand.getOperandNumber() << ": expects a tensor";
     operand.set(l.value(t));
+    dropWrongNames(func, operand.getOperandNumber(), t, l);
     if (t->isUnsigned())
       func.setResultAttr(operand.getOperandNumber(), "moe.unsigned",
                          l.b.getUnitAttr());

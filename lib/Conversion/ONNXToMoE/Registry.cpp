@@ -59,7 +59,8 @@ static bool understands(const Converter &entry, StringRef attribute) {
 
 const Converter *Registry::lookup(onnx::NodeOp node, std::string &why) const {
   auto position = [&] {
-    return ("(domain '" + node.getDomain() + "', opset " +
+    StringRef domain = node.getDomain(); // "" is the default's short name
+    return ("(domain '" + (domain.empty() ? "ai.onnx" : domain) + "', opset " +
             Twine(node.getOpset()) + ")")
         .str();
   };

@@ -135,6 +135,22 @@ Expr Sizes::inputDim(StringRef name, Value tensor, int64_t dim) {
   return dimOf(tensor, dim);
 }
 
+bool Sizes::differsFromInputDim(const Expr &e, StringRef name) const {
+  auto dim = inputDims.find(name);
+  if (dim == inputDims.end())
+    return false;
+  // A polynomial of independent sizes is zero everywhere only if it has no
+  // terms.
+  Expr difference = e - Expr::atom(dim->second);
+  return !difference.terms.empty() &&
+         llvm::all_of(difference.terms, [&](const auto &term) {
+           return llvm::all_of(term.first, [&](Atom a) {
+             return atoms[a].kind == AtomInfo::Dim &&
+                    isa<BlockArgument>(atoms[a].source);
+           });
+         });
+}
+
 Expr Sizes::dimOf(Value tensor, int64_t dim) {
   int64_t size = cast<RankedTensorType>(tensor.getType()).getDimSize(dim);
   if (!ShapedType::isDynamic(size))

@@ -96,6 +96,9 @@ public:
   /// because the runtime refuses inputs that give a name two sizes. An empty
   /// name is a dimension of its own.
   Expr inputDim(StringRef name, Value tensor, int64_t dim);
+  /// Whether some sizes of the inputs give `e` another value than the dimension
+  /// called `name`, if an input has it; "false" means "not known".
+  bool differsFromInputDim(const Expr &e, StringRef name) const;
   /// The run-time size of a dimension of which nothing else is known.
   Expr dimOf(Value tensor, int64_t dim);
   /// An integer that data decides.

@@ -232,26 +232,26 @@ TensorTable::locateExternal(const TensorProto &tensor, uint64_t bytes) {
   }
   if (!location)
     return makeError("lies outside of the model file, but does not say where");
-  std::string where = ("external data '" + *location + "' ").str();
+  std::string where = ("external data '" + *location + "'").str();
 
   uint64_t begin = 0, size = bytes;
   if (offset && offset->getAsInteger(10, begin))
-    return makeError("has offset '" + *offset + "' in " + where +
-                     "expects a decimal number below 2^64");
+    return makeError("has offset '" + *offset + "' in " +
+                     where + ", expects a decimal number below 2^64");
   if (length && length->getAsInteger(10, size))
-    return makeError("has length '" + *length + "' in " + where +
-                     "expects a decimal number below 2^64");
+    return makeError("has length '" + *length + "' in " +
+                     where + ", expects a decimal number below 2^64");
   if (size != bytes)
     return makeError("has " + llvm::Twine(size) + " bytes of " + where +
-                     "expects " + llvm::Twine(bytes));
+                     ", expects " + llvm::Twine(bytes));
   llvm::Expected<unsigned> file = files.external(*location);
   if (!file)
-    return makeError("has " + where + "which " +
+    return makeError("has " + where + " which " +
                      llvm::toString(file.takeError()));
   uint64_t available = files.size(*file);
   if (begin > available || size > available - begin)
     return makeError("has " + llvm::Twine(size) + " bytes at offset " +
-                     llvm::Twine(begin) + " of " + where + "which has " +
+                     llvm::Twine(begin) + " of " + where + " which has " +
                      llvm::Twine(available) + " bytes");
   return TensorRange{&files, *file, begin, size};
 }

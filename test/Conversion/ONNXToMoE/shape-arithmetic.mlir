@@ -75,3 +75,13 @@ func.func @made(%shape: tensor<2xi64>, %x: tensor<?x?xf32>) -> (tensor<*xf32>, t
   %dims = onnx.node "ConstantOfShape"(%s) opset 20 : (tensor<2xi64>) -> tensor<*xf32>
   return %data, %dims : tensor<*xf32>, tensor<*xf32>
 }
+
+// A result keeps the name of an input's dimension unless its size is another.
+// CHECK-LABEL: func.func @names
+// CHECK-SAME: -> (tensor<?xf32> {moe.dims = [""]}, tensor<?xf32> {moe.dims = ["n"]}, tensor<?xf32> {moe.dims = ["twice"]})
+func.func @names(%x: tensor<?xf32> {moe.dims = ["n"]})
+    -> (tensor<?xf32> {moe.dims = ["n"]}, tensor<?xf32> {moe.dims = ["n"]}, tensor<?xf32> {moe.dims = ["twice"]}) {
+  %0 = onnx.node "Concat"(%x, %x) {axis = 0 : i64} opset 13 : (tensor<?xf32>, tensor<?xf32>) -> tensor<?xf32>
+  %1 = onnx.node "Relu"(%x) opset 14 : (tensor<?xf32>) -> tensor<?xf32>
+  return %0, %1, %0 : tensor<?xf32>, tensor<?xf32>, tensor<?xf32>
+}

@@ -191,7 +191,7 @@ def wrapping_offset(folder):
     return weight(location="weights.bin", offset=2**64 - 1024)
 
 
-@case("has 2047 bytes of external data 'weights.bin' expects 2048")
+@case("has 2047 bytes of external data 'weights.bin', expects 2048")
 def wrong_length(folder):
     data(folder)
     return weight(location="weights.bin", length=2047)
@@ -495,14 +495,14 @@ for index, (entries, expected) in enumerate([
     ({"offset": 4097}, "which has 4096 bytes"),
     ({"offset": 2**63}, "which has 4096 bytes"),
     ({"offset": 2**64 - 1}, "which has 4096 bytes"),
-    ({"offset": 2**64}, f"has offset '{2**64}' in external data 'weights.bin' expects a decimal number below 2^64"),
+    ({"offset": 2**64}, f"has offset '{2**64}' in external data 'weights.bin', expects a decimal number below 2^64"),
     ({"offset": -1}, "expects a decimal number below 2^64"),
     ({"offset": "0x10"}, "expects a decimal number below 2^64"),
     ({"offset": "1e3"}, "expects a decimal number below 2^64"),
     ({"offset": "٣"}, "expects a decimal number below 2^64"),
     ({"offset": " 0"}, "expects a decimal number below 2^64"),
     ({"offset": "0,0"}, "expects a decimal number below 2^64"),
-    ({"length": 0}, "has 0 bytes of external data 'weights.bin' expects {0}"),
+    ({"length": 0}, "has 0 bytes of external data 'weights.bin', expects {0}"),
     ({"length": 2**63}, f"has {2**63} bytes of external data"),
     ({"length": 2**64 - 1}, f"has {2**64 - 1} bytes of external data"),
     ({"length": 2**64}, "expects a decimal number below 2^64"),
