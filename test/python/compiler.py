@@ -3,6 +3,7 @@
 # RUN: rm -rf %t && %python %moe_src/test/Driver/Inputs/make_scale.py %t && %python %s %t %moe_obj
 import logging
 import os
+import shutil
 import sys
 import unittest
 from pathlib import Path
@@ -59,6 +60,16 @@ class Compile(unittest.TestCase):
         with self.assertLogs("moe_mlir", logging.INFO) as logs:
             moe_mlir.compile(FOLDER / "scale.mlir", time=True)
         self.assertIn("lower", logs.output[0])
+
+    def test_names_like_options(self):
+        previous = os.getcwd()
+        os.chdir(FOLDER)
+        try:
+            shutil.copy("scale.mlir", "-m.mlir")
+            self.assertEqual(moe_mlir.compile("-m.mlir", "-o"), Path("-o.so"))
+            self.assertTrue(os.path.exists("./-o.so"))
+        finally:
+            os.chdir(previous)
 
     def test_errors(self):
         def refuse(text, *arguments, **options):
