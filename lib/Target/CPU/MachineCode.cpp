@@ -14,6 +14,7 @@
 #include "mlir/Target/LLVMIR/Dialect/All.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "moe/Target/LLVM/CodeGen.h"
+#include "moe/Target/LLVM/SplitBlocks.h"
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Passes/PassBuilder.h"
@@ -132,4 +133,5 @@ void moe::optimizeModel(llvm::Module &module, llvm::TargetMachine &machine) {
   tuning.LoopVectorization = true;
   tuning.SLPVectorization = true;
   optimizeModule(module, machine, llvm::OptimizationLevel::O3, tuning);
+  splitLongBlocks(module);
 }

@@ -42,7 +42,8 @@ std::unique_ptr<llvm::Module> translateModel(ModuleOp module,
                                              llvm::TargetMachine &machine,
                                              llvm::LLVMContext &context);
 
-/// LLVM's -O3 pipeline for the target.
+/// LLVM's -O3 pipeline for the target; then cuts code that is too long for the
+/// rest of the way.
 void optimizeModel(llvm::Module &module, llvm::TargetMachine &machine);
 
 } // namespace moe

@@ -15,6 +15,8 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "llvm/ADT/SetVector.h"
 
 #define DEBUG_TYPE "grouped-bufferize"
 
@@ -36,6 +38,41 @@ static OneShotBufferizationOptions makeOptions() {
     return success();
   };
   return options;
+}
+
+/// Gives each destination a buffer of its own to start from. CSE has made one
+/// value of equal `tensor.empty` and of equal fills of them, which then many
+/// operations write to: the analysis compares each reader of that value with
+/// each writer, and all but one of the writers get a copy of what would have
+/// been as cheap to make again.
+static void separateDestinations(ModuleOp module) {
+  auto separate = [&](auto isShared) {
+    SmallVector<OpOperand *> uses;
+    SetVector<Operation *> shared;
+    module.walk([&](DestinationStyleOpInterface op) {
+      for (OpOperand &init : op.getDpsInitsMutable()) {
+        Operation *source = init.get().getDefiningOp();
+        if (source && !source->hasOneUse() && isShared(source)) {
+          uses.push_back(&init);
+          shared.insert(source);
+        }
+      }
+    });
+    for (OpOperand *use : uses) {
+      OpBuilder b(use->getOwner());
+      use->set(b.clone(*use->get().getDefiningOp())->getResult(0));
+    }
+    for (Operation *source : shared)
+      if (source->use_empty())
+        source->erase();
+  };
+  // Fills first: their copies then share one tensor.empty.
+  separate([](Operation *op) {
+    auto fill = dyn_cast<linalg::FillOp>(op);
+    return fill && fill.hasPureTensorSemantics() &&
+           fill.getOutputs()[0].getDefiningOp<tensor::EmptyOp>();
+  });
+  separate([](Operation *op) { return isa<tensor::EmptyOp>(op); });
 }
 
 /// A function returns contiguous buffers, but bufferization lets a slice pass
@@ -76,6 +113,7 @@ struct Bufferize : grouped::impl::BufferizePassBase<Bufferize> {
         for (unsigned i = 0; i < function.getNumArguments(); ++i)
           function.setArgAttr(i, BufferizationDialect::kWritableAttrName,
                               b.getBoolAttr(false));
+    separateDestinations(module);
     // A result that is inserted into another tensor is computed in place.
     IRRewriter rewriter(&getContext());
     if (failed(eliminateEmptyTensors(rewriter, module)))

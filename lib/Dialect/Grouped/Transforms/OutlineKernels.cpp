@@ -103,6 +103,9 @@ private:
       function = made;
       made.setName(kernelName(op, functions.size() - 1));
       made.setPrivate();
+      // LLVM would put them back where they came from: a kernel's function is
+      // small, most of it is in the function of its threads.
+      made->setAttr("passthrough", b.getArrayAttr(b.getStringAttr("noinline")));
       b.setInsertionPointToEnd(getOperation().getBody());
       b.insert(made);
     }

@@ -84,3 +84,35 @@ func.func @slices(%x: tensor<?x32xf32>, %w: tensor<?x2xf32>, %m: tensor<?x2xi32>
   %1 = tensor.insert_slice %0 into %e[0, 16][%t, 16][1, 1] : tensor<?x16xf32> into tensor<?x32xf32>
   return %1 : tensor<?x32xf32>
 }
+
+// What CSE has merged is made once per writer again, right before it: nothing
+// is copied, and no buffer lives longer than its reader.
+// CHECK-LABEL: func.func @shared_fill(
+// CHECK-NOT:     copy
+// CHECK:         %[[A:.*]] = memref.alloc(
+// CHECK-NEXT:    linalg.fill {{.*}} outs(%[[A]] : memref<?xf32>)
+// CHECK-NEXT:    linalg.generic {{.*}} outs(%[[A]] : memref<?xf32>)
+// CHECK-NOT:     copy
+// CHECK:         %[[B:.*]] = memref.alloc(
+// CHECK-NEXT:    linalg.fill {{.*}} outs(%[[B]] : memref<?xf32>)
+// CHECK-NEXT:    linalg.generic {{.*}} outs(%[[B]] : memref<?xf32>)
+// CHECK-NOT:     copy
+// CHECK:         return %[[A]], %[[B]]
+#rows = affine_map<(d0, d1) -> (d0)>
+#all = affine_map<(d0, d1) -> (d0, d1)>
+func.func @shared_fill(%x: tensor<?x8xf32>, %y: tensor<?x8xf32>, %t: index) -> (tensor<?xf32>, tensor<?xf32>) {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty(%t) : tensor<?xf32>
+  %0 = linalg.fill ins(%zero : f32) outs(%e : tensor<?xf32>) -> tensor<?xf32>
+  %1 = linalg.generic {indexing_maps = [#all, #rows], iterator_types = ["parallel", "reduction"]} ins(%x : tensor<?x8xf32>) outs(%0 : tensor<?xf32>) {
+  ^bb0(%in: f32, %out: f32):
+    %s = arith.addf %out, %in : f32
+    linalg.yield %s : f32
+  } -> tensor<?xf32>
+  %2 = linalg.generic {indexing_maps = [#all, #rows], iterator_types = ["parallel", "reduction"]} ins(%y : tensor<?x8xf32>) outs(%0 : tensor<?xf32>) {
+  ^bb0(%in: f32, %out: f32):
+    %s = arith.addf %out, %in : f32
+    linalg.yield %s : f32
+  } -> tensor<?xf32>
+  return %1, %2 : tensor<?xf32>, tensor<?xf32>
+}

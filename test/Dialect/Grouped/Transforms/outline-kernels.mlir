@@ -37,9 +37,10 @@ func.func @layers(%a: memref<?xf32>, %b: memref<?xf32>, %s: f32) {
   return
 }
 
-// CHECK: func.func private @[[TWICE]](%{{.*}}: memref<?xf32>, %{{.*}}: memref<?xf32>) {
+// Not inlined again.
+// CHECK: func.func private @[[TWICE]](%{{.*}}: memref<?xf32>, %{{.*}}: memref<?xf32>) attributes {passthrough = ["noinline"]} {
 // CHECK: arith.constant 2.0
 // CHECK: linalg.generic
 // CHECK: func.func private @[[THRICE]]
 // CHECK: arith.constant 3.0
-// CHECK: func.func private @[[SCALE]](%{{.*}}: memref<?xf32>, %{{.*}}: memref<?xf32>, %{{.*}}: f32) {
+// CHECK: func.func private @[[SCALE]](%{{.*}}: memref<?xf32>, %{{.*}}: memref<?xf32>, %{{.*}}: f32) attributes {passthrough = ["noinline"]} {
