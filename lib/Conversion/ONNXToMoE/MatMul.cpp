@@ -7,8 +7,10 @@
 //===----------------------------------------------------------------------===//
 //
 // A product with a weight is a grouped matmul with one group; the weight is
-// turned to [1, N, K] by a view of its symbol. Everything else is one
-// contraction whose maps take transposed and broadcast operands as they are.
+// turned to [1, N, K] by a view of its symbol. One with a weight [G, N, K] that
+// has a matrix for each matrix of the other operand has G groups of equal size.
+// Everything else is one contraction whose maps take transposed and broadcast
+// operands as they are.
 //
 //===----------------------------------------------------------------------===//
 
@@ -67,6 +69,56 @@ static std::optional<WeightView> weightMatrix(Lowering &l, Tensor t,
   if (!isOutputMajor)
     view = view.transposeMatrix();
   if (!l.weights.getOrCreate(view.insertUnitDim(0)))
+    return std::nullopt;
+  return view;
+}
+
+/// The products of each of the G matrices x [.., G, M, K] with its own one of
+/// `weight` [G, N, K].
+static Tensor matrixPerGroup(Lowering &l, Tensor x, const WeightView &weight) {
+  ImplicitLocOpBuilder &b = l.b;
+  // The groups in front: their rows lie together then.
+  int64_t group = x->rank() - 3;
+  SmallVector<int64_t> inFront{group}, back;
+  for (int64_t i = 0; i < x->rank(); ++i)
+    if (i != group)
+      inFront.push_back(i);
+  for (int64_t i = 0; i < x->rank(); ++i)
+    back.push_back(llvm::find(inFront, i) - inFront.begin());
+  Tensor turned = l.transpose(x, inFront);
+  int64_t groups = weight.shape[0], n = weight.shape[1], k = weight.shape[2];
+  Expr size = product(ArrayRef(turned->dims).drop_front().drop_back());
+  Dims rowDims{size * groups, k}, resultDims{size * groups, n};
+  Dims xDims = turned->dims;
+  xDims.front() = groups;
+  xDims.back() = k; // checked by the caller
+  Tensor rows = l.reshape(
+      l.tensor(l.cast(l.value(turned), xDims), x->elementType, xDims), rowDims);
+  Value sizes = tensor::SplatOp::create(
+      b, RankedTensorType::get({groups}, b.getI64Type()),
+      l.sizes.integer(b, size, b.getI64Type()));
+  ExpertMatrix matrix;
+  matrix.weight = l.weights.read(b, b.getLoc(), weight);
+  auto op = GroupedMatmulOp::create(b, l.type(resultDims, x->elementType),
+                                    l.value(rows), sizes, matrix);
+  xDims.back() = n;
+  return l.transpose(
+      l.reshape(l.tensor(op.getResult(), x->elementType, resultDims), xDims),
+      back);
+}
+
+/// The view [G, N, K] of the weight `t`, [G, K, N] unless `isOutputMajor`, if
+/// `x` has G matrices.
+static std::optional<WeightView> weightPerGroup(Lowering &l, Tensor x, Tensor t,
+                                                bool isOutputMajor) {
+  WeightOp weight = l.weights.lookup(t->value);
+  if (!weight || t->rank() != 3 || x->rank() < 3 || !t->isFloat() ||
+      !(x->dims[x->rank() - 3] == t->dims[0]))
+    return std::nullopt;
+  WeightView view = WeightView::of(weight);
+  if (!isOutputMajor)
+    view = view.transposeMatrix();
+  if (!l.weights.getOrCreate(view))
     return std::nullopt;
   return view;
 }
@@ -142,6 +194,13 @@ FailureOr<Tensor> raise::matmul(Lowering &l, Tensor x, Tensor y, bool transX,
       return failure();
     return denseLayer(l, x, *weight, nullptr);
   }
+  if (auto weight = weightPerGroup(l, x, y, /*isOutputMajor=*/transY);
+      weight && !transX) {
+    if (failed(
+            l.checkAgree(x->dims.back(), weight->shape[2], "inner dimensions")))
+      return failure();
+    return matrixPerGroup(l, x, *weight);
+  }
   FailureOr<Tensor> result =
       contract(l, asMatrix(l, x, true), asMatrix(l, y, false),
                transX && !dropRow, transY && !dropColumn);
@@ -198,6 +257,19 @@ static LogicalResult convertFusedMatMul(Lowering &l) {
   return l.set(scaled(l, *result, l.node.getF32("alpha", 1.0f)));
 }
 
+/// `t`, the node's input `i`, or the 16-bit weight that it is the cast to f32
+/// of: products are computed in f32 anyway.
+static Tensor beforeWidening(Lowering &l, unsigned i, Tensor t) {
+  auto cast = l.node.input(i).getDefiningOp<onnx::NodeOp>();
+  if (!cast || !cast.is("Cast") || !t->elementType.isF32())
+    return t;
+  Tensor source = l.lookup(cast.input(0));
+  return source && source->isFloat() &&
+                 source->elementType.getIntOrFloatBitWidth() == 16
+             ? source
+             : t;
+}
+
 /// alpha * A' * B' + beta * C
 static LogicalResult convertGemm(Lowering &l) {
   Tensor x = l.in(0), y = l.in(1), c = l.optional(2);
@@ -214,7 +286,8 @@ static LogicalResult convertGemm(Lowering &l) {
   if (c && beta == 0.0)
     c = nullptr;
   Tensor result = nullptr;
-  auto weight = weightMatrix(l, y, /*isOutputMajor=*/transB);
+  auto weight =
+      weightMatrix(l, beforeWidening(l, 1, y), /*isOutputMajor=*/transB);
   // A row of biases goes into the product's own epilogue.
   bool fusesBias = weight && c && alpha == 1.0 && beta == 1.0 &&
                    c->elementType == x->elementType &&

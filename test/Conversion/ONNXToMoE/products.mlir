@@ -55,6 +55,35 @@ func.func @batch(%x: tensor<?x?x8xf16>, %y: tensor<1x8x?xf16>) -> tensor<*xf16> 
   return %0 : tensor<*xf16>
 }
 
+// A matrix of its own for each head: groups of equal size, the heads in front.
+// CHECK-LABEL: func.func @per_head
+// CHECK: %[[W:.*]] = moe.get_weight @[[HEADS:w__view_[0-9]+]] : tensor<4x32x4xf32>
+// CHECK: linalg.generic {{.*}} ins(%{{.*}} : tensor<?x4x?x4xf32>) outs(%{{.*}} : tensor<4x?x?x4xf32>)
+// CHECK: %[[ROWS:.*]] = tensor.collapse_shape %{{.*}} {{\[\[}}0, 1, 2], [3]] : tensor<4x?x?x4xf32> into tensor<?x4xf32>
+// CHECK: %[[SIZES:.*]] = tensor.splat %{{.*}} : tensor<4xi64>
+// CHECK: moe.grouped_matmul %[[ROWS]], %[[SIZES]] weights(%[[W]])
+func.func @per_head(%x: tensor<?x4x?x4xf32>) -> tensor<*xf32> {
+  %w = moe.get_weight @w : tensor<16x32xf32>
+  %s = onnx.constant dense<[4, 4, 32]> : tensor<3xi64>
+  %h = onnx.node "Reshape"(%w, %s) opset 13 : (tensor<16x32xf32>, tensor<3xi64>) -> tensor<4x4x32xf32>
+  %0 = onnx.node "MatMul"(%x, %h) opset 13 : (tensor<?x4x?x4xf32>, tensor<4x4x32xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// A 16-bit weight is read as it is where a Cast widens it.
+// CHECK-DAG: moe.weight @b__view {{.*}} : tensor<1x16x32xbf16>
+moe.weight @b {file = "m", offset = 16384 : i64, length = 1024 : i64} : tensor<16x32xbf16>
+// CHECK-LABEL: func.func @widened
+// CHECK-NOT: linalg.generic
+// CHECK: moe.grouped_matmul %{{.*}} : tensor<?x32xf32>, tensor<1xi64>, (tensor<1x16x32xbf16>) -> tensor<?x16xf32>
+// CHECK-NEXT: return
+func.func @widened(%x: tensor<?x32xf32>) -> tensor<*xf32> {
+  %w = moe.get_weight @b : tensor<16x32xbf16>
+  %f = onnx.node "Cast"(%w) {to = 1 : i64} opset 13 : (tensor<16x32xbf16>) -> tensor<16x32xf32>
+  %0 = onnx.node "Gemm"(%x, %f) {transB = 1 : i64} opset 13 : (tensor<?x32xf32>, tensor<16x32xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
 // Quantized weights are a view of the bytes as integers: 20 of each row's 32,
 // whose last block is padded. Zero points begin at bytes, row by row.
 // CHECK-DAG: moe.weight @[[Q:q__view.*]] {file = "m", length = 506 : i64, offset = 4096 : i64, strides = array<i64: {{[0-9]+}}, 32, 1>} : tensor<1x32x20xi4>

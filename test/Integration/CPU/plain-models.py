@@ -62,6 +62,34 @@ class Plain(unittest.TestCase):
         cases = [{"x": matrix(random, rows, 19)} for rows in (0, 1, 2, 7, 130)]
         self.check(model, cases, reference)
 
+    def test_matrix_per_head(self):
+        """Batches of matrices times as many weights, with none, one and two batch dimensions in front of them."""
+        random, heads = np.random.default_rng(3), 5
+        w, v = matrix(random, heads, 13, 21), matrix(random, heads, 33, 21)
+        g = Graph()
+        x = g.input("x", ["b", heads, "s", 13])
+        y = g("MatMul", x, w)
+        g.output("y", y, ["b", heads, "s", 21])
+        g.output("z", g("FusedMatMul", y, v, transB=1, domain="com.microsoft"), ["b", heads, "s", 33])
+        three = g.input("three", [heads, "t", 13])
+        g.output("threes", g("MatMul", three, w), [heads, "t", 21])
+        five = g.input("five", [2, "b", heads, "s", 13])
+        g.output("fives", g("MatMul", five, w), [2, "b", heads, "s", 21])
+        one = g.input("one", ["b", 1, "s", 13])  # for all weights: broadcast
+        g.output("ones", g("MatMul", one, w), ["b", heads, "s", 21])
+
+        def reference(x, three, five, one):
+            y = ref.f64(x) @ w
+            return {"y": y, "z": y @ v.transpose(0, 2, 1), "threes": ref.f64(three) @ w, "fives": ref.f64(five) @ w,
+                    "ones": ref.f64(one) @ w}  # fmt: skip
+
+        model = self.compile("matrix_per_head", g)
+        cases = []
+        for b, s, t in [(1, 1, 1), (2, 3, 0), (3, 0, 7), (1, 67, 65)]:
+            shapes = {"x": (b, heads, s, 13), "three": (heads, t, 13), "five": (2, b, heads, s, 13), "one": (b, 1, s, 13)}
+            cases.append({name: matrix(random, *shape) for name, shape in shapes.items()})
+        self.check(model, cases, reference)
+
     def test_attention(self):
         """Masked attention over two inputs of their own lengths."""
         random, depth = np.random.default_rng(1), 16
