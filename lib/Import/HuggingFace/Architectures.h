@@ -24,6 +24,8 @@ namespace mlir::moe {
 enum class RouterKind {
   SoftmaxThenTopK,
   TopKThenSoftmax,
+  /// Sigmoids; a bias takes part in the selection, by groups, only.
+  BiasedSigmoid,
 };
 
 /// Whether the chosen weights are divided by their sum.
@@ -34,7 +36,7 @@ enum class HeadNorm { None, EachHead, AllHeads };
 
 /// Which layers have a sliding window: all if there is a size, or only where
 /// use_sliding_window says so, from max_window_layers on.
-enum class Window { Sized, Enabled, EnabledFromLayer };
+enum class Window { None, Sized, Enabled, EnabledFromLayer };
 
 struct Architecture {
   llvm::StringLiteral modelType;
@@ -50,8 +52,13 @@ struct Architecture {
   llvm::StringLiteral gateWeight = "gate.weight";
   llvm::StringLiteral gate = "gate_proj", up = "up_proj", down = "down_proj";
   bool stacked = false;
-  /// An expert for all tokens, with a gate of its own.
-  bool gatedSharedExpert = false;
+  /// An expert for all tokens, with a gate of its own; experts for all tokens,
+  /// in one.
+  bool gatedSharedExpert = false, sharedExperts = false;
+  /// Keys and values are projections of one small vector per token.
+  bool latentAttention = false;
+  /// The layers in front have no experts, instead of those that are named.
+  bool denseInFront = false;
   /// Multipliers of embeddings, scores, residuals and logits.
   bool multipliers = false;
 };
@@ -102,8 +109,19 @@ inline constexpr Architecture makeGranite() {
   return a;
 }
 
+inline constexpr Architecture makeDeepSeekV3() {
+  Architecture a{"deepseek_v3"};
+  a.router = RouterKind::BiasedSigmoid;
+  a.window = Window::None;
+  a.sharedExperts = true;
+  a.latentAttention = true;
+  a.denseInFront = true;
+  return a;
+}
+
 inline constexpr Architecture kArchitectures[] = {
-    makeMixtral(), makeQwen2(), makeQwen3(), makeOLMoE(), makeGranite(),
+    makeMixtral(), makeQwen2(),   makeQwen3(),
+    makeOLMoE(),   makeGranite(), makeDeepSeekV3(),
 };
 
 } // namespace mlir::moe

@@ -11,17 +11,11 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "moe/Import/HuggingFace/Decoder.h"
-
-#include "Architectures.h"
-#include "Config.h"
-#include "GraphWriter.h"
-#include "Rotary.h"
+#include "DecoderBuilder.h"
 
 #include "llvm/ADT/StringSwitch.h"
 
 #include <cmath>
-#include <set>
 
 using namespace llvm;
 using namespace mlir::moe;
@@ -29,90 +23,6 @@ using ::onnx::TensorProto;
 
 /// The first operator set with windows in Attention.
 static constexpr int64_t kOpset = 25;
-static constexpr const char *kMicrosoft = "com.microsoft";
-
-namespace {
-class DecoderBuilder {
-public:
-  DecoderBuilder(const Architecture &family, Config &config,
-                 const CheckpointTensors &tensors, ::onnx::ModelProto &model,
-                 DecoderWeights &weights, std::vector<std::string> &problems)
-      : family(family), config(config), tensors(tensors), weights(weights),
-        problems(problems), graph(*model.mutable_graph()),
-        write(*model.mutable_graph()) {}
-
-  void build();
-
-private:
-  void readSizes();
-  int64_t readExperts();
-  void readWindow();
-  void readSparseLayers();
-  void chooseType();
-  void buildInputs();
-  void buildPositions();
-  Name buildAttention(Name x, int64_t layer);
-  Name buildSparseBlock(Name x, int64_t layer);
-  std::pair<Name, Name> buildRouter(Name rows, const std::string &block);
-  Name buildExperts(Name rows, Name weights, Name ids,
-                    const std::string &block);
-  Name buildMLP(Name x, const std::string &prefix, int64_t inner);
-
-  // Tensors of the checkpoint.
-  bool has(const std::string &name) const { return tensors.count(name) != 0; }
-  const SafetensorsTensor *take(const std::string &name,
-                                ArrayRef<int64_t> shape);
-  Name weight(const std::string &name, ArrayRef<int64_t> shape);
-  Name stack(const std::string &name, ArrayRef<std::string> slices,
-             ArrayRef<int64_t> shape);
-  void refuseUnusedTensors();
-
-  // Pieces of graphs.
-  Name linear(Name x, const std::string &prefix, int64_t outputs,
-              int64_t inputs);
-  Name norm(Name x, const std::string &name, int64_t size);
-  Name headNorm(Name x, const std::string &name, int64_t heads);
-  Name activate(Name gate, Name up) {
-    Name sigmoid = write.node("Sigmoid", {gate});
-    return write.node("Mul", {write.node("Mul", {gate, sigmoid}), up});
-  }
-  Name scaled(Name x, double factor) {
-    return factor == 1 ? x : write.node("Mul", {x, write.real(factor, type)});
-  }
-  Name reshape(Name x, ArrayRef<int64_t> shape) {
-    return write.node("Reshape", {x, write.integers(shape)});
-  }
-  Name unsqueeze(Name x, ArrayRef<int64_t> axes) {
-    return write.node("Unsqueeze", {x, write.integers(axes)});
-  }
-  Name cast(Name x, int64_t to) {
-    return write.node("Cast", {x}, {{"to", to}});
-  }
-
-  const Architecture &family;
-  Config &config;
-  const CheckpointTensors &tensors;
-  DecoderWeights &weights;
-  std::vector<std::string> &problems;
-  ::onnx::GraphProto &graph;
-  GraphWriter write;
-
-  int64_t hidden, vocabulary, layers, heads, keyHeads, headSize;
-  int64_t experts, chosen, expertSize, sharedSize = 0, denseSize = 0;
-  double epsilon, attentionScale, residualFactor = 1, embeddingFactor = 1,
-                                  logitsFactor = 1;
-  bool renormalize = false;
-  int64_t window = -1, firstWindowLayer = 0;
-  std::set<int64_t> denseLayers;
-  Rotary rotary;
-  std::optional<double> clip;
-
-  int32_t type = TensorProto::FLOAT;
-  const SafetensorsType *storedType = nullptr;
-  std::set<std::string> used;
-  Name mask, cosines, sines;
-};
-} // namespace
 
 //===----------------------------------------------------------------------===//
 // Configuration
@@ -129,7 +39,9 @@ static constexpr StringLiteral kIrrelevant[] = {
     "router_jitter_noise", "tokenizer_class", "torch_dtype",
     "transformers_version", "use_cache", "pretraining_tp", "head_dim",
     // Which biases there are is seen from the tensors.
-    "attention_bias", "qkv_bias"};
+    "attention_bias", "qkv_bias",
+    // About training, and sizes that follow from others, of DeepSeek.
+    "aux_loss_alpha", "ep_size", "qk_head_dim", "seq_aux"};
 
 void DecoderBuilder::readSizes() {
   hidden = config.size("hidden_size");
@@ -137,35 +49,44 @@ void DecoderBuilder::readSizes() {
   layers = config.count("num_hidden_layers");
   heads = config.size("num_attention_heads");
   keyHeads = config.size("num_key_value_heads", heads);
-  headSize = config.count("head_dim", std::max<int64_t>(hidden / heads, 1));
   experts = readExperts();
   chosen = config.size("num_experts_per_tok");
   expertSize = config.size(family.expertSize);
   epsilon = config.real("rms_norm_eps");
-  attentionScale = 1.0 / std::sqrt(static_cast<double>(headSize));
   if (chosen > experts)
     config.problem("key 'num_experts_per_tok' expects at most the " +
                    Twine(experts) + " experts");
-  if (heads % keyHeads != 0)
-    config.problem("key 'num_key_value_heads' expects a divisor of the " +
-                   Twine(heads) + " heads");
   if (std::string act = config.string("hidden_act", "silu"); act != "silu")
     config.problem("key 'hidden_act' expects silu, '" + act +
                    "' is not supported");
-  renormalize = family.renormalize == Renormalize::Always;
-  if (family.renormalize == Renormalize::AsConfigured)
-    renormalize = config.flag("norm_topk_prob", false);
   if (family.headNorm == HeadNorm::AllHeads && config.has("clip_qkv"))
     clip = config.real("clip_qkv");
   if (family.gatedSharedExpert)
     sharedSize = config.size("shared_expert_intermediate_size");
+  if (family.sharedExperts)
+    sharedSize =
+        config.size("n_shared_experts", 0, 0, Config::kMaxCount) * expertSize;
+  readRouter();
+  if (family.latentAttention)
+    readLatentAttention();
+  else
+    readHeads();
   if (family.multipliers) {
     embeddingFactor = config.real("embedding_multiplier", 1);
     residualFactor = config.real("residual_multiplier", 1);
     logitsFactor = 1 / config.real("logits_scaling", 1);
     attentionScale = config.real("attention_multiplier", 1);
   }
+}
+
+void DecoderBuilder::readHeads() {
+  headSize = config.count("head_dim", std::max<int64_t>(hidden / heads, 1));
+  attentionScale = 1.0 / std::sqrt(static_cast<double>(headSize));
+  if (heads % keyHeads != 0)
+    config.problem("key 'num_key_value_heads' expects a divisor of the " +
+                   Twine(heads) + " heads");
   rotary = readRotary(config, headSize, problems);
+  keyCache = valueCache = {keyHeads, headSize};
 }
 
 /// The key's name depends on the version of transformers that wrote it.
@@ -185,6 +106,8 @@ int64_t DecoderBuilder::readExperts() {
 }
 
 void DecoderBuilder::readWindow() {
+  if (family.window == Window::None)
+    return;
   bool enabled = family.window == Window::Sized ||
                  config.flag("use_sliding_window", false);
   if (enabled && config.has("sliding_window"))
@@ -208,11 +131,19 @@ void DecoderBuilder::readWindow() {
                    "agreement with the sliding window");
 }
 
-/// Layers without experts: those that are named, and all but every n-th.
+/// Layers without experts: the first ones, or those that are named; and all but
+/// every n-th.
 void DecoderBuilder::readSparseLayers() {
-  int64_t step = config.size("decoder_sparse_step", 1);
+  int64_t first = 0, step = 1, phase = 0;
+  if (family.denseInFront) {
+    first = config.size("first_k_dense_replace", 0, 0);
+    step = config.size("moe_layer_freq", 1);
+  } else {
+    step = config.size("decoder_sparse_step", 1);
+    phase = 1;
+  }
   for (int64_t i = 0; i < layers; ++i)
-    if ((i + 1) % step != 0)
+    if (i < first || (i + phase) % step != 0)
       denseLayers.insert(i);
   if (const json::Value *value = config.get("mlp_only_layers")) {
     const json::Array *array = value->getAsArray();
@@ -259,7 +190,8 @@ static std::string shapeText(ArrayRef<int64_t> shape) {
 }
 
 const SafetensorsTensor *DecoderBuilder::take(const std::string &name,
-                                              ArrayRef<int64_t> shape) {
+                                              ArrayRef<int64_t> shape,
+                                              const SafetensorsType *expected) {
   used.insert(name);
   auto found = tensors.find(name);
   if (found == tensors.end()) {
@@ -270,9 +202,9 @@ const SafetensorsTensor *DecoderBuilder::take(const std::string &name,
   if (ArrayRef<int64_t>(tensor->shape) != shape)
     config.problem("tensor '" + name + "' has shape " +
                    shapeText(tensor->shape) + ", expects " + shapeText(shape));
-  if (storedType && tensor->type != storedType)
+  if (expected && tensor->type != expected)
     config.problem("tensor '" + name + "' is of type " + tensor->type->name +
-                   ", expects " + storedType->name + " like the embeddings");
+                   ", expects " + expected->name + " like the embeddings");
   return tensor;
 }
 
@@ -283,10 +215,16 @@ Name DecoderBuilder::stack(const std::string &name,
     return name;
   bool stacked = slices.size() != 1 || slices.front() != name;
   for (const std::string &slice : slices)
-    take(slice, stacked ? shape.drop_front() : shape);
+    take(slice, stacked ? shape.drop_front() : shape, storedType);
+  return initializer(name, slices, shape, type);
+}
+
+Name DecoderBuilder::initializer(const std::string &name,
+                                 ArrayRef<std::string> slices,
+                                 ArrayRef<int64_t> shape, int32_t elements) {
   TensorProto &tensor = *graph.add_initializer();
   tensor.set_name(name);
-  tensor.set_data_type(type);
+  tensor.set_data_type(elements);
   for (int64_t dim : shape)
     tensor.add_dims(dim);
   weights[name].assign(slices.begin(), slices.end());
@@ -297,12 +235,34 @@ Name DecoderBuilder::weight(const std::string &name, ArrayRef<int64_t> shape) {
   return stack(name, {name}, shape);
 }
 
+Name DecoderBuilder::weightInF32(const std::string &name,
+                                 ArrayRef<int64_t> shape) {
+  auto found = tensors.find(name);
+  bool isF32 = found != tensors.end() && found->second->type->name == "F32";
+  if (!isF32)
+    return type == TensorProto::FLOAT
+               ? weight(name, shape)
+               : cast(weight(name, shape), TensorProto::FLOAT);
+  take(name, shape, nullptr);
+  return initializer(name, {name}, shape, TensorProto::FLOAT);
+}
+
+/// Whether a tensor belongs to the layers behind the last one that predict the
+/// tokens after the next, for speculation.
+bool DecoderBuilder::isOfExtraLayer(StringRef name) const {
+  int64_t layer;
+  return name.consume_front("model.layers.") &&
+         !name.consumeInteger(10, layer) && name.starts_with(".") &&
+         layer >= layers && layer < layers + extraLayers;
+}
+
 void DecoderBuilder::refuseUnusedTensors() {
   std::string named;
   unsigned count = 0;
   for (const auto &[name, tensor] : tensors) {
     // A table that checkpoints of old have.
-    if (used.count(name) || StringRef(name).ends_with("rotary_emb.inv_freq"))
+    if (used.count(name) || StringRef(name).ends_with("rotary_emb.inv_freq") ||
+        isOfExtraLayer(name))
       continue;
     if (++count <= 10)
       named += (named.empty() ? "'" : ", '") + name + "'";
@@ -330,7 +290,8 @@ Name DecoderBuilder::linear(Name x, const std::string &prefix, int64_t outputs,
   return write.node("Add", {y, weight(prefix + ".bias", {outputs})});
 }
 
-Name DecoderBuilder::norm(Name x, const std::string &name, int64_t size) {
+Name DecoderBuilder::norm(Name x, const std::string &name, int64_t size,
+                          double epsilon) {
   return write.node(
       "RMSNormalization", {x, weight(name + ".weight", {size})},
       {{"axis", int64_t(-1)}, {"epsilon", static_cast<float>(epsilon)}});
@@ -351,9 +312,10 @@ void DecoderBuilder::buildInputs() {
   Name flags =
       write.input("attention_mask", TensorProto::INT64, {"batch", "total"});
   for (int64_t i = 0; i < layers; ++i)
-    for (const char *part : {"key", "value"})
+    for (auto [part, shape] :
+         {std::pair("key", keyCache), {"value", valueCache}})
       write.input("past_key_values." + std::to_string(i) + "." + part, type,
-                  {"batch", keyHeads, "past", headSize});
+                  {"batch", shape.first, "past", shape.second});
   mask = unsqueeze(cast(flags, TensorProto::BOOL), {1, 2});
 }
 
@@ -372,10 +334,10 @@ void DecoderBuilder::buildPositions() {
   Name frequencies =
       write.reals(rotary.frequencies, {1, 1, half}, TensorProto::FLOAT);
   Name angles = write.node("Mul", {column, frequencies});
-  Name shape = write.node(
-      "Concat",
-      {unsqueeze(sizeOf("input_ids", 0), {0}), write.integers({1, 1})},
-      {{"axis", int64_t(0)}});
+  Name batch = unsqueeze(sizeOf("input_ids", 0), {0});
+  Name shape = concat({batch, write.integers({1, 1})}, 0);
+  if (family.latentAttention)
+    lengths = write.node("Expand", {end, batch});
   auto table = [&](const char *function) {
     Name values = write.node(function, {angles});
     if (rotary.factor != 1)
@@ -388,6 +350,8 @@ void DecoderBuilder::buildPositions() {
 }
 
 Name DecoderBuilder::buildAttention(Name x, int64_t layer) {
+  if (family.latentAttention)
+    return buildLatentAttention(x, layer);
   std::string prefix = "model.layers." + std::to_string(layer) + ".self_attn";
   write.scope = prefix;
   Name q = linear(x, prefix + ".q_proj", heads * headSize, hidden);
@@ -428,29 +392,6 @@ Name DecoderBuilder::buildMLP(Name x, const std::string &prefix,
   Name gate = linear(x, prefix + ".gate_proj", inner, hidden);
   Name up = linear(x, prefix + ".up_proj", inner, hidden);
   return linear(activate(gate, up), prefix + ".down_proj", hidden, inner);
-}
-
-/// Weights and ids [tokens, chosen]. The scores are computed in f32.
-std::pair<Name, Name> DecoderBuilder::buildRouter(Name rows,
-                                                  const std::string &block) {
-  Name matrix =
-      weight(block + "." + family.gateWeight.str(), {experts, hidden});
-  Name logits = write.node("Gemm", {rows, matrix}, {{"transB", int64_t(1)}});
-  logits = cast(logits, TensorProto::FLOAT);
-  auto softmax = [&](Name x) {
-    return write.node("Softmax", {x}, {{"axis", int64_t(-1)}});
-  };
-  bool before = family.router == RouterKind::SoftmaxThenTopK;
-  std::vector<Name> best = write.nodes(
-      "TopK", {before ? softmax(logits) : logits, write.integers({chosen})}, 2,
-      {{"axis", int64_t(-1)}});
-  Name weights = before ? best[0] : softmax(best[0]);
-  if (renormalize) {
-    Name sum = write.node("ReduceSum", {weights, write.integers({-1})},
-                          {{"keepdims", int64_t(1)}});
-    weights = write.node("Div", {weights, sum});
-  }
-  return {cast(weights, type), best[1]};
 }
 
 /// The matrices of the chosen experts, gathered for each row.
@@ -511,6 +452,9 @@ Name DecoderBuilder::buildSparseBlock(Name x, int64_t layer) {
     shared = write.node("Mul", {write.node("Sigmoid", {gate}), shared});
     y = write.node("Add", {y, shared});
   }
+  if (family.sharedExperts && sharedSize > 0)
+    y = write.node("Add",
+                   {y, buildMLP(rows, block + ".shared_experts", sharedSize)});
   return write.node("Reshape", {y, write.node("Shape", {x})});
 }
 
@@ -519,6 +463,8 @@ void DecoderBuilder::build() {
   readWindow();
   readSparseLayers();
   bool tied = config.flag("tie_word_embeddings", !has("lm_head.weight"));
+  extraLayers =
+      config.size("num_nextn_predict_layers", 0, 0, Config::kMaxCount);
   config.ignore(kIrrelevant);
   config.refuseUnknown();
   chooseType();
@@ -564,9 +510,10 @@ void DecoderBuilder::build() {
   write.rename(scaled(logits, logitsFactor), "logits");
   write.output("logits", type, {"batch", "sequence", vocabulary});
   for (int64_t i = 0; i < layers; ++i)
-    for (const char *part : {"key", "value"})
+    for (auto [part, shape] :
+         {std::pair("key", keyCache), {"value", valueCache}})
       write.output("present." + std::to_string(i) + "." + part, type,
-                   {"batch", keyHeads, "total", headSize});
+                   {"batch", shape.first, "total", shape.second});
   refuseUnusedTensors();
 }
 

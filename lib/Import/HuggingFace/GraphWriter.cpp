@@ -42,6 +42,10 @@ std::vector<Name> GraphWriter::nodes(llvm::StringRef type,
     } else if (auto *real = std::get_if<float>(&given.value)) {
       attribute.set_type(AttributeProto::FLOAT);
       attribute.set_f(*real);
+    } else if (auto *list = std::get_if<std::vector<int64_t>>(&given.value)) {
+      attribute.set_type(AttributeProto::INTS);
+      for (int64_t element : *list)
+        attribute.add_ints(element);
     } else {
       attribute.set_type(AttributeProto::STRING);
       attribute.set_s(std::get<std::string>(given.value));

@@ -16,6 +16,7 @@
 #include <map>
 #include <string>
 #include <variant>
+#include <vector>
 
 namespace mlir::moe {
 
@@ -26,7 +27,7 @@ class GraphWriter {
 public:
   struct Attribute {
     const char *name;
-    std::variant<int64_t, float, std::string> value;
+    std::variant<int64_t, float, std::string, std::vector<int64_t>> value;
   };
   using Attributes = std::initializer_list<Attribute>;
 

@@ -48,6 +48,8 @@ static void scaleYaRN(Rotary &rotary, double base, Config &scaling,
          all = scaling.real("mscale_all_dim", 0);
   rotary.factor = mscale != 0 && all != 0 ? sharpening(mscale) / sharpening(all)
                                           : sharpening(1);
+  if (all != 0)
+    rotary.scoreFactor = sharpening(all) * sharpening(all);
   if (scaling.has("attention_factor"))
     rotary.factor = scaling.real("attention_factor");
 

@@ -16,8 +16,9 @@ namespace mlir::moe {
 struct Rotary {
   /// Radians per position, for each pair of elements of a head.
   std::vector<double> frequencies;
-  /// What sines and cosines are multiplied by.
-  double factor = 1.0;
+  /// What sines and cosines are multiplied by; and the scores of attention, in
+  /// families whose heads rotate in part.
+  double factor = 1.0, scoreFactor = 1.0;
 };
 
 /// Reads rope_theta with rope_scaling, or rope_parameters, for heads of
