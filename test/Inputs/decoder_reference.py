@@ -66,8 +66,8 @@ class Checkpoint:
             self.make(f"{prefix}.{name}.weight", *shape)
 
     def sparse(self, layer):
-        if layer < self.config.get("first_k_dense_replace", 0):
-            return False
+        if "first_k_dense_replace" in self.config:
+            return layer >= self.config["first_k_dense_replace"] and layer % self.config["moe_layer_freq"] == 0
         return (layer + 1) % self.config.get("decoder_sparse_step", 1) == 0 and layer not in self.config.get("mlp_only_layers", [])
 
     # ---- The reference, one token of one sequence after the other ----
@@ -251,13 +251,18 @@ class DeepSeek(Checkpoint):
         return self.size**-0.5 * sharp**2
 
     def chosen(self, logits, block):
-        c, groups = self.config, self.config["n_group"]
-        scores = 1 / (1 + np.exp(-logits))
-        compared = scores + self.get(block + ".gate.e_score_correction_bias")
-        per_group = np.sort(compared.reshape(groups, -1), -1)
-        kept = np.argsort(-per_group[:, -2:].sum(-1), kind="stable")[: c["topk_group"]]
-        outside = ~np.isin(np.arange(self.experts) // (self.experts // groups), kept)
-        best = np.argsort(-np.where(outside, -np.inf, compared), kind="stable")[: c["num_experts_per_tok"]]
+        c, biased, groups = self.config, self.kind == "deepseek_v3", self.config["n_group"]
+        if biased:
+            scores = 1 / (1 + np.exp(-logits))
+            compared = scores + self.get(block + ".gate.e_score_correction_bias")
+        else:
+            compared = scores = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+        if c["topk_method"] != "greedy":
+            per_group = np.sort(compared.reshape(groups, -1), -1)
+            kept = np.argsort(-per_group[:, -2 if biased else -1 :].sum(-1), kind="stable")[: c["topk_group"]]
+            outside = ~np.isin(np.arange(self.experts) // (self.experts // groups), kept)
+            compared = np.where(outside, -np.inf, compared)
+        best = np.argsort(-compared, kind="stable")[: c["num_experts_per_tok"]]
         weights = scores[best] / (scores[best].sum() if c["norm_topk_prob"] else 1)
         return best, weights * c["routed_scaling_factor"]
 

@@ -24,7 +24,7 @@ namespace mlir::moe {
 enum class RouterKind {
   SoftmaxThenTopK,
   TopKThenSoftmax,
-  /// Sigmoids; a bias takes part in the selection, by groups, only.
+  /// Sigmoids; a bias takes part in the selection only.
   BiasedSigmoid,
 };
 
@@ -42,6 +42,9 @@ struct Architecture {
   llvm::StringLiteral modelType;
   RouterKind router = RouterKind::SoftmaxThenTopK;
   Renormalize renormalize = Renormalize::AsConfigured;
+  /// Experts out of the best groups, by topk_method; logits in f32; weights
+  /// times a factor.
+  bool groups = false;
   HeadNorm headNorm = HeadNorm::None;
   Window window = Window::Sized;
   /// The key of the experts' inner size.
@@ -109,9 +112,10 @@ inline constexpr Architecture makeGranite() {
   return a;
 }
 
-inline constexpr Architecture makeDeepSeekV3() {
-  Architecture a{"deepseek_v3"};
-  a.router = RouterKind::BiasedSigmoid;
+inline constexpr Architecture makeDeepSeekV2() {
+  Architecture a{"deepseek_v2"};
+  a.groups = true;
+  a.renormalize = Renormalize::Never;
   a.window = Window::None;
   a.sharedExperts = true;
   a.latentAttention = true;
@@ -119,9 +123,17 @@ inline constexpr Architecture makeDeepSeekV3() {
   return a;
 }
 
+inline constexpr Architecture makeDeepSeekV3() {
+  Architecture a = makeDeepSeekV2();
+  a.modelType = "deepseek_v3";
+  a.router = RouterKind::BiasedSigmoid;
+  a.renormalize = Renormalize::AsConfigured;
+  return a;
+}
+
 inline constexpr Architecture kArchitectures[] = {
-    makeMixtral(), makeQwen2(),   makeQwen3(),
-    makeOLMoE(),   makeGranite(), makeDeepSeekV3(),
+    makeMixtral(), makeQwen2(),      makeQwen3(),      makeOLMoE(),
+    makeGranite(), makeDeepSeekV2(), makeDeepSeekV3(),
 };
 
 } // namespace mlir::moe

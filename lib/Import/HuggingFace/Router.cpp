@@ -26,15 +26,30 @@ void DecoderBuilder::readRouter() {
   renormalize = family.renormalize == Renormalize::Always;
   if (family.renormalize == Renormalize::AsConfigured)
     renormalize = config.flag("norm_topk_prob", false);
-  if (family.router != RouterKind::BiasedSigmoid)
+  if (!family.groups)
     return;
+  // Where it is true, implementations do not agree on what it means.
+  if (family.renormalize == Renormalize::Never &&
+      config.flag("norm_topk_prob", false))
+    config.problem("key 'norm_topk_prob' expects false");
   routingFactor = config.real("routed_scaling_factor", 1);
-  for (auto [key, only] :
-       {std::pair("scoring_func", "sigmoid"), {"topk_method", "noaux_tc"}})
-    if (std::string found = config.string(key, only); found != only)
-      config.problem("key '" + Twine(key) + "' expects " + only + ", '" +
-                     found + "' is not supported");
-  readGroups();
+  bool biased = family.router == RouterKind::BiasedSigmoid;
+  std::string score = biased ? "sigmoid" : "softmax";
+  if (std::string given = config.string("scoring_func", score); given != score)
+    config.problem("key 'scoring_func' expects " + score + ", '" + given +
+                   "' is not supported");
+  std::string method =
+      config.string("topk_method", biased ? "noaux_tc" : "greedy");
+  config.ignore({"n_group", "topk_group"});
+  if (method == "greedy" && !biased)
+    return;
+  if (method == (biased ? "noaux_tc" : "group_limited_greedy"))
+    readGroups();
+  else
+    config.problem(
+        "key 'topk_method' expects " +
+        Twine(biased ? "noaux_tc" : "greedy or group_limited_greedy") + ", '" +
+        method + "' is not supported");
 }
 
 void DecoderBuilder::readGroups() {
@@ -44,8 +59,7 @@ void DecoderBuilder::readGroups() {
     return config.problem("key 'n_group' expects a divisor of the " +
                           Twine(experts) + " experts");
   int64_t size = experts / groups;
-  // A group is worth its two best experts.
-  if (size < 2)
+  if (family.router == RouterKind::BiasedSigmoid && size < 2)
     config.problem("key 'n_group' expects groups of at least 2 experts");
   if (bestGroups > groups)
     config.problem("key 'topk_group' expects at most the " + Twine(groups) +
@@ -60,20 +74,23 @@ void DecoderBuilder::readGroups() {
 // The graph
 //===----------------------------------------------------------------------===//
 
-/// The scores of experts outside of the best groups become -inf.
+/// The scores without those of experts outside of the best groups. With a bias,
+/// which may make any score negative, a group is worth its two best scores.
 Name DecoderBuilder::keepBestGroups(Name scores) {
   if (bestGroups == groups)
     return scores;
   constexpr int32_t kFloat = TensorProto::FLOAT;
+  bool biased = family.router == RouterKind::BiasedSigmoid;
   int64_t size = experts / groups;
   Name perGroup = reshape(scores, {-1, groups, size});
   auto best = [&](Name from, int64_t count, unsigned result) {
     return write.nodes("TopK", {from, write.integers({count})}, 2,
                        {{"axis", int64_t(-1)}})[result];
   };
-  Name values =
-      write.node("ReduceSum", {best(perGroup, 2, 0), write.integers({-1})},
-                 {{"keepdims", int64_t(0)}});
+  Name values = write.node(
+      biased ? "ReduceSum" : "ReduceMax",
+      {biased ? best(perGroup, 2, 0) : perGroup, write.integers({-1})},
+      {{"keepdims", int64_t(0)}});
   Name ids = best(values, bestGroups, 1);
   auto like = [&](double value, Name shaped) {
     return write.node(
@@ -85,7 +102,7 @@ Name DecoderBuilder::keepBestGroups(Name scores) {
   Name kept =
       write.node("Expand", {unsqueeze(cast(marks, TensorProto::BOOL), {2}),
                             write.integers({1, groups, size})});
-  double none = -std::numeric_limits<double>::infinity();
+  double none = biased ? -std::numeric_limits<double>::infinity() : 0;
   return write.node("Where", {reshape(kept, {-1, experts}), scores,
                               write.real(none, kFloat)});
 }
@@ -93,10 +110,6 @@ Name DecoderBuilder::keepBestGroups(Name scores) {
 /// Weights and ids [tokens, chosen].
 std::pair<Name, Name> DecoderBuilder::buildRouter(Name rows,
                                                   const std::string &block) {
-  std::string matrix = block + "." + family.gateWeight.str();
-  auto logitsOf = [&](Name x, Name weight) {
-    return write.node("Gemm", {x, weight}, {{"transB", int64_t(1)}});
-  };
   auto softmax = [&](Name x) {
     return write.node("Softmax", {x}, {{"axis", int64_t(-1)}});
   };
@@ -104,32 +117,47 @@ std::pair<Name, Name> DecoderBuilder::buildRouter(Name rows,
     return write.nodes("TopK", {x, write.integers({chosen})}, 2,
                        {{"axis", int64_t(-1)}});
   };
+  std::string name = block + "." + family.gateWeight.str();
+  constexpr int32_t kFloat = TensorProto::FLOAT;
+  bool widened = family.groups && type != kFloat;
+  Name x = widened ? cast(rows, kFloat) : rows;
+  Name matrix = family.groups ? weightInF32(name, {experts, hidden})
+                              : weight(name, {experts, hidden});
+  Name logits = write.node("Gemm", {x, matrix}, {{"transB", int64_t(1)}});
+  if (!family.groups)
+    logits = cast(logits, kFloat);
+
   Name routing, ids;
-  if (family.router == RouterKind::BiasedSigmoid) {
-    Name x = type == TensorProto::FLOAT ? rows : cast(rows, TensorProto::FLOAT);
-    Name scores = write.node(
-        "Sigmoid", {logitsOf(x, weightInF32(matrix, {experts, hidden}))});
+  switch (family.router) {
+  case RouterKind::SoftmaxThenTopK: {
+    std::vector<Name> results = best(keepBestGroups(softmax(logits)));
+    routing = results[0];
+    ids = results[1];
+    break;
+  }
+  case RouterKind::TopKThenSoftmax: {
+    std::vector<Name> results = best(logits);
+    routing = softmax(results[0]);
+    ids = results[1];
+    break;
+  }
+  case RouterKind::BiasedSigmoid: {
+    Name scores = write.node("Sigmoid", {logits});
     Name bias = weightInF32(block + ".gate.e_score_correction_bias", {experts});
     ids = best(keepBestGroups(write.node("Add", {scores, bias})))[1];
     routing =
         write.node("GatherElements", {scores, ids}, {{"axis", int64_t(1)}});
-  } else {
-    Name logits = cast(logitsOf(rows, weight(matrix, {experts, hidden})),
-                       TensorProto::FLOAT);
-    bool before = family.router == RouterKind::SoftmaxThenTopK;
-    std::vector<Name> results = best(before ? softmax(logits) : logits);
-    routing = before ? results[0] : softmax(results[0]);
-    ids = results[1];
+    break;
+  }
   }
   if (renormalize) {
     Name sum = write.node("ReduceSum", {routing, write.integers({-1})},
                           {{"keepdims", int64_t(1)}});
     if (family.router == RouterKind::BiasedSigmoid)
-      sum = write.node("Add", {sum, write.real(1e-20, TensorProto::FLOAT)});
+      sum = write.node("Add", {sum, write.real(1e-20, kFloat)});
     routing = write.node("Div", {routing, sum});
   }
   if (routingFactor != 1)
-    routing = write.node(
-        "Mul", {routing, write.real(routingFactor, TensorProto::FLOAT)});
+    routing = write.node("Mul", {routing, write.real(routingFactor, kFloat)});
   return {cast(routing, type), ids};
 }

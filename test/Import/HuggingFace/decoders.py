@@ -60,8 +60,8 @@ class Decoders(DecoderCase):
             (dict(MIXTRAL, quantization_config={"bits": 4}),
              "quantized checkpoints (key 'quantization_config') are not supported"),
             (dict(MIXTRAL, model_type="llama"),
-             "key 'model_type' expects one of mixtral, qwen2_moe, qwen3_moe, olmoe, granitemoe, deepseek_v3, "
-             "got 'llama'"),
+             "key 'model_type' expects one of mixtral, qwen2_moe, qwen3_moe, olmoe, granitemoe, deepseek_v2, "
+             "deepseek_v3, got 'llama'"),
             ([], "is no JSON object, expects a model's configuration"),
         ]  # fmt: skip
         for config, expected in cases:

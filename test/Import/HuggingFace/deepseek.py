@@ -14,8 +14,13 @@ V3 = dict(COMMON, model_type="deepseek_v3", num_key_value_heads=4, n_routed_expe
           moe_intermediate_size=18, n_shared_experts=2, first_k_dense_replace=1, q_lora_rank=20, kv_lora_rank=14,
           qk_nope_head_dim=10, qk_rope_head_dim=6, v_head_dim=8, scoring_func="sigmoid", topk_method="noaux_tc", n_group=4,
           topk_group=2, norm_topk_prob=True, routed_scaling_factor=2.5, num_nextn_predict_layers=1, moe_layer_freq=1)  # fmt: skip
+V2 = dict(V3, model_type="deepseek_v2", scoring_func="softmax", topk_method="group_limited_greedy", norm_topk_prob=False,
+          routed_scaling_factor=16.0, num_nextn_predict_layers=None, aux_loss_alpha=0.001, seq_aux=True)  # fmt: skip
 
 MODELS = [
+    ("v2_groups", dict(V2, rope_scaling=dict(YARN, mscale=0.7, mscale_all_dim=0.7)), 1),
+    ("v2_lite", dict(V2, topk_method="greedy", n_group=1, topk_group=1, q_lora_rank=None, routed_scaling_factor=1.0,
+                     num_hidden_layers=3, moe_layer_freq=2, first_k_dense_replace=0), 2),
     ("v3_yarn", dict(V3, num_hidden_layers=3, rope_scaling=dict(YARN, mscale=1.0, mscale_all_dim=0.7)), 2),
     ("v3_small", dict(V3, q_lora_rank=None, n_group=1, topk_group=1, n_routed_experts=5, norm_topk_prob=False,
                       first_k_dense_replace=0, n_shared_experts=None, rope_interleave=False, attention_bias=True), 2),
@@ -52,6 +57,10 @@ class DeepSeek(DecoderCase):
 
     def test_refused(self):
         for config, expected in [
+            (dict(V2, norm_topk_prob=True), "key 'norm_topk_prob' expects false"),
+            (dict(V2, topk_method="noaux_tc"),
+             "key 'topk_method' expects greedy or group_limited_greedy, 'noaux_tc' is not supported"),
+            (dict(V3, topk_method="greedy"), "key 'topk_method' expects noaux_tc, 'greedy' is not supported"),
             (dict(V3, scoring_func="softmax"), "key 'scoring_func' expects sigmoid, 'softmax' is not supported"),
             (dict(V3, n_group=5), "key 'n_group' expects a divisor of the 12 experts"),
             (dict(V3, n_group=12, topk_group=6), "key 'n_group' expects groups of at least 2 experts"),
