@@ -41,6 +41,7 @@ public:
     return b == 1 ? a : ceilDiv(a, index(b));
   }
   Value min(Value a, Value b) { return arith::MinUIOp::create(*this, a, b); }
+  Value max(Value a, Value b) { return arith::MaxUIOp::create(*this, a, b); }
   Value select(Value c, Value a, Value b) {
     return arith::SelectOp::create(*this, c, a, b);
   }

@@ -7,21 +7,30 @@
 //===----------------------------------------------------------------------===//
 //
 // A word holds several consecutive k of one column, so a row of a panel (16
-// words, a cache line) becomes as many vectors of 16 columns by shifts alone:
-// nothing moves between lanes. Per vector:
+// words, a cache line) becomes as many vectors of 16 columns without a move
+// between lanes. Per vector:
 //
-//   signed, or half the range as zero point    shl, sar, convert, mul
-//   zero points given                          one of sar or and, sub besides
-//   e2m1                                       shr, and, shr, and, convert; the
-//                                              sign by shl, and, xor; mul
+//   integers                       and, convert, fma
+//   zero points that are floats,   shr, and, convert, sub, mul
+//   or integers with f32 scales
+//   e2m1                           shr, and, shr, and, convert; the sign by
+//                                  shl, and, xor; mul
 //
-// Half the range is subtracted by a xor of the words, so that shifting brings
-// out q - z as a signed number. The magnitudes of e2m1 are twice as great as
-// integers from 0 to 12, which a word of 8 nibbles lists. q - z is exact, and
-// its product with the scale is rounded once: the tile and the dequantizer
-// followed by the f32 tile compute the same f32 weights and add in the same
-// order, so that results do not depend on which of them the number of rows
-// selects.
+// Integers stay where they are in the word: the i-th is converted as
+// q * 2^(i * bits), and its scale is divided by that power of two. With the
+// zero point's share c = -z * s, which a block computes once, the weight is
+// fma(q * 2^.., s / 2^.., c). All but that operation is exact (a zero point
+// that is no power of two has at most 8 bits, a scale of 16 bits at most 11),
+// so the weight is (q - z) * s, rounded once, as long as the scale is not
+// within 2^30 of the limits of f32. Numbers with a sign lose it by a xor of the
+// words, which adds half the range, and that much to their zero point.
+//
+// The magnitudes of e2m1 are twice as great as integers from 0 to 12, which a
+// word of 8 nibbles lists.
+//
+// The tile and the dequantizer followed by the f32 tile compute the same f32
+// weights and add in the same order, so that results do not depend on which of
+// them the number of rows selects.
 //
 //===----------------------------------------------------------------------===//
 
@@ -31,6 +40,8 @@
 #include "llvm/Support/FormatVariadic.h"
 
 #include "Kernels.h"
+
+#include <cmath>
 
 using namespace mlir;
 using namespace mlir::grouped;
@@ -59,28 +70,43 @@ static Value splat(LoopBuilder &b, int64_t value) {
   return b.constant(DenseElementsAttr::get(lanes(b.getI32Type()), bits));
 }
 
+static Value splatFloat(LoopBuilder &b, float value) {
+  return b.constant(DenseElementsAttr::get(lanes(b.getF32Type()), value));
+}
+
 namespace {
 /// One panel with its scales and zero points.
 class QuantizedPanel {
 public:
-  /// Takes the arguments of the function from `next` on; one panel.
   QuantizedPanel(const Quantization &quantization) : q(quantization) {}
 
   Value words, word0, scales, scale0, zeroPoints, zero0;
 
-  /// Loads word row `step` of the panel, which is word `word` of K.
-  void load(LoopBuilder &b, Value step, Value word);
+  /// Loads what the words of a block have in common.
+  void loadBlock(LoopBuilder &b, Value block);
+  /// Loads word row `step` of the panel, which is in that block.
+  void loadWords(LoopBuilder &b, Value step);
   /// The f32 weights of the i-th k of the loaded words.
   Value weights(LoopBuilder &b, int64_t i);
 
 private:
+  /// Whether weights are fma(q, scale, share of the zero point).
+  bool isFused() const {
+    if (q.encoding == moe::Encoding::E2M1)
+      return false;
+    return !q.zeroPoint || (q.zeroPoint.isInteger() && !q.scale.isF32());
+  }
   Value loadParameters(LoopBuilder &b, Value memref, Value base, Value block);
   Value loadScales(LoopBuilder &b, Value block);
   Value loadZeroPoints(LoopBuilder &b, Value block);
   Value floatWeights(LoopBuilder &b, int64_t i);
 
   Quantization q;
-  Value row, scale, zero;
+  Value row;
+  /// Of each k in a word if `isFused`, otherwise one.
+  SmallVector<Value> scale;
+  /// The zero point, or its share if `isFused`.
+  Value zero;
 };
 } // namespace
 
@@ -138,33 +164,42 @@ Value QuantizedPanel::loadScales(LoopBuilder &b, Value block) {
   }
   if (q.encoding != moe::Encoding::E2M1)
     return loaded;
-  Value half = b.constant(DenseElementsAttr::get(floats, 0.5f));
-  return arith::MulFOp::create(b, loaded, half);
+  return arith::MulFOp::create(b, loaded, splatFloat(b, 0.5f));
 }
 
+/// As f32; integers with a sign as what belongs to numbers without it.
 Value QuantizedPanel::loadZeroPoints(LoopBuilder &b, Value block) {
+  bool isSigned = q.encoding == moe::Encoding::Signed;
+  int64_t half = int64_t(1) << (q.bits - 1);
+  if (!q.zeroPoint)
+    return splatFloat(b, static_cast<float>(half));
   Value loaded = loadParameters(b, zeroPoints, zero0, block);
   if (!q.zeroPoint.isInteger())
     return loaded;
-  if (q.encoding == moe::Encoding::Signed) {
-    loaded = shift<arith::ShLIOp>(b, loaded, kWordBits - q.bits);
-    loaded = shift<arith::ShRSIOp>(b, loaded, kWordBits - q.bits);
-  }
+  if (isSigned)
+    loaded = arith::XOrIOp::create(b, loaded, splat(b, half));
   return toFloat(b, loaded);
 }
 
-void QuantizedPanel::load(LoopBuilder &b, Value step, Value word) {
+void QuantizedPanel::loadBlock(LoopBuilder &b, Value block) {
+  scale.assign(1, loadScales(b, block));
+  if (q.encoding != moe::Encoding::E2M1)
+    zero = loadZeroPoints(b, block);
+  if (!isFused())
+    return;
+  Value share = arith::NegFOp::create(b, zero);
+  zero = arith::MulFOp::create(b, share, scale[0]);
+  for (int64_t i = 1; i + 1 < q.perWord(); ++i)
+    scale.push_back(arith::MulFOp::create(
+        b, scale[0], splatFloat(b, std::ldexp(1.0f, -i * q.bits))));
+}
+
+void QuantizedPanel::loadWords(LoopBuilder &b, Value step) {
   row = vector::LoadOp::create(
       b, lanes(b.getI32Type()), words,
       ValueRange{b.add(word0, b.mul(step, kPanelColumns))});
-  Value block = q.blockSize == 0 ? b.index(0)
-                                 : b.div(b.mul(word, q.perWord()), q.blockSize);
-  scale = loadScales(b, block);
-  if (q.zeroPoint)
-    zero = loadZeroPoints(b, block);
-  if (q.zeroPoint || q.encoding != moe::Encoding::Unsigned)
+  if (q.encoding != moe::Encoding::Signed)
     return;
-  // q - half, as a signed number, differs from q in the highest bit.
   uint64_t highest = 0;
   for (int64_t i = 1; i <= q.perWord(); ++i)
     highest |= uint64_t(1) << (i * q.bits - 1);
@@ -189,22 +224,56 @@ Value QuantizedPanel::floatWeights(LoopBuilder &b, int64_t i) {
 }
 
 Value QuantizedPanel::weights(LoopBuilder &b, int64_t i) {
-  Value difference;
-  if (q.encoding == moe::Encoding::E2M1) {
-    difference = floatWeights(b, i);
-  } else if (q.zeroPoint && q.encoding == moe::Encoding::Unsigned) {
-    Value value = shift<arith::ShRUIOp>(b, row, i * q.bits);
-    if (i + 1 != q.perWord())
-      value = arith::AndIOp::create(b, value, splat(b, (1 << q.bits) - 1));
-    difference = toFloat(b, value);
-  } else {
-    Value value = shift<arith::ShLIOp>(b, row, kWordBits - (i + 1) * q.bits);
-    difference =
-        toFloat(b, shift<arith::ShRSIOp>(b, value, kWordBits - q.bits));
+  if (q.encoding == moe::Encoding::E2M1)
+    return arith::MulFOp::create(b, floatWeights(b, i), scale[0]);
+  int64_t mask = (int64_t(1) << q.bits) - 1;
+  bool isLast = i + 1 == q.perWord();
+  if (isFused()) {
+    Value value =
+        isLast ? shift<arith::ShRUIOp>(b, row, i * q.bits)
+               : arith::AndIOp::create(b, row, splat(b, mask << i * q.bits));
+    return vector::FMAOp::create(b, toFloat(b, value), scale[isLast ? 0 : i],
+                                 zero);
   }
-  if (q.zeroPoint)
-    difference = arith::SubFOp::create(b, difference, zero);
-  return arith::MulFOp::create(b, difference, scale);
+  Value value = shift<arith::ShRUIOp>(b, row, i * q.bits);
+  if (!isLast)
+    value = arith::AndIOp::create(b, value, splat(b, mask));
+  if (q.encoding == moe::Encoding::Signed && !q.zeroPoint.isInteger())
+    value = arith::SubIOp::create(b, value, splat(b, (mask + 1) / 2));
+  Value difference = arith::SubFOp::create(b, toFloat(b, value), zero);
+  return arith::MulFOp::create(b, difference, scale[0]);
+}
+
+/// `body` for words [0, depth) of panels that begin with word `first` of K,
+/// block by block; it returns the values to carry.
+static SmallVector<Value> forWords(
+    LoopBuilder &b, const Quantization &q,
+    MutableArrayRef<QuantizedPanel> panels, Value first, Value depth,
+    ValueRange init,
+    llvm::function_ref<SmallVector<Value>(LoopBuilder &, Value, ValueRange)>
+        body) {
+  auto forBlock = [&](LoopBuilder &b, Value block, Value begin, Value end,
+                      ValueRange init) {
+    for (QuantizedPanel &panel : panels)
+      panel.loadBlock(b, block);
+    return b.loop(begin, end, 1, init,
+                  [&](LoopBuilder &b, Value step, ValueRange carried) {
+                    for (QuantizedPanel &panel : panels)
+                      panel.loadWords(b, step);
+                    return body(b, step, carried);
+                  });
+  };
+  if (q.blockSize == 0)
+    return forBlock(b, b.index(0), b.index(0), depth, init);
+  int64_t perBlock = q.blockSize / q.perWord();
+  Value end = b.add(first, depth);
+  return b.loop(b.div(first, perBlock), b.ceilDiv(end, perBlock), 1, init,
+                [&](LoopBuilder &b, Value block, ValueRange carried) {
+                  Value from = b.max(b.mul(block, perBlock), first);
+                  Value to = b.min(b.mul(b.add(block, 1), perBlock), end);
+                  return forBlock(b, block, b.sub(from, first),
+                                  b.sub(to, first), carried);
+                });
 }
 
 //===----------------------------------------------------------------------===//
@@ -293,12 +362,10 @@ func::FuncOp grouped::getQuantizedTile(ModuleOp module,
   auto sumType = lanes(b.getF32Type());
   SmallVector<Value> sums(tile.rows * tile.panels,
                           b.constant(cast<TypedAttr>(b.getZeroAttr(sumType))));
-  sums = b.loop(
-      b.index(0), depth, 1, sums,
+  sums = forWords(
+      b, q, panels, b.index(0), depth, sums,
       [&](LoopBuilder &b, Value step, ValueRange carried) {
         SmallVector<Value> next(carried);
-        for (QuantizedPanel &panel : panels)
-          panel.load(b, step, step);
         Value k = b.add(a0, b.mul(step, q.perWord()));
         for (int64_t i = 0; i < q.perWord(); ++i) {
           SmallVector<Value> rows;
@@ -344,13 +411,15 @@ func::FuncOp grouped::getDequantizer(ModuleOp module, const Quantization &q) {
     panel.zeroPoints = signature.next(), panel.zero0 = signature.next();
   Value out = signature.next(), out0 = signature.next(),
         first = signature.next(), depth = signature.next();
-  b.loop(depth, [&](LoopBuilder &b, Value step) {
-    panel.load(b, step, b.add(first, step));
-    Value at = b.add(out0, b.mul(step, q.perWord() * kPanelColumns));
-    for (int64_t i = 0; i < q.perWord(); ++i)
-      vector::StoreOp::create(b, panel.weights(b, i), out,
-                              ValueRange{b.add(at, i * kPanelColumns)});
-  });
+  forWords(b, q, panel, first, depth, ValueRange(),
+           [&](LoopBuilder &b, Value step, ValueRange) -> SmallVector<Value> {
+             Value at = b.add(out0, b.mul(step, q.perWord() * kPanelColumns));
+             for (int64_t i = 0; i < q.perWord(); ++i)
+               vector::StoreOp::create(
+                   b, panel.weights(b, i), out,
+                   ValueRange{b.add(at, i * kPanelColumns)});
+             return {};
+           });
   func::ReturnOp::create(b);
   return function;
 }

@@ -20,44 +20,52 @@
 // CHECK:           case 6
 // CHECK:             func.call @moe_tile_f32_6x16_a64_c64(
 
-// The four bits of every k, as signed numbers, come to the top of a word, then
-// down with their sign; the words are xored once.
+// The four bits of every k are converted where they are in the word. A block
+// makes the scales that belong to these places, and the zero point's share.
 // CHECK-LABEL: func.func private @moe_tile_i4_1x16_b32_f32_a64_c64(
 // CHECK-SAME:    passthrough = ["noinline"]
 // CHECK:         scf.for
-// CHECK:           %[[ROW:.*]] = vector.load {{.*}} : memref<?xi32>, vector<16xi32>
 // CHECK:           %[[SCALE:.*]] = vector.load {{.*}} : memref<?xf32>, vector<16xf32>
-// CHECK:           %[[SIGNED:.*]] = arith.xori %[[ROW]], %{{.*}} : vector<16xi32>
-// CHECK:           %[[UP:.*]] = arith.shli %[[SIGNED]], %{{.*}}
-// CHECK:           %[[DOWN:.*]] = arith.shrsi %[[UP]], %{{.*}}
-// CHECK:           %[[Q:.*]] = arith.sitofp %[[DOWN]]
-// CHECK:           %[[W:.*]] = arith.mulf %[[Q]], %[[SCALE]]
-// CHECK:           vector.fma %{{.*}}, %[[W]], %{{.*}} : vector<16xf32>
-// CHECK-COUNT-7:   vector.fma
-// CHECK-NOT:       vector.fma
-// CHECK:           scf.yield
+// CHECK:           %[[SHARE:.*]] = arith.mulf %{{.*}}, %[[SCALE]]
+// CHECK:           %[[SIXTEENTH:.*]] = arith.constant dense<6.250000e-02>
+// CHECK:           %[[SCALE1:.*]] = arith.mulf %[[SCALE]], %[[SIXTEENTH]]
+// CHECK:           scf.for
+// CHECK:             %[[ROW:.*]] = vector.load {{.*}} : memref<?xi32>, vector<16xi32>
+// CHECK:             %[[LOWEST:.*]] = arith.constant dense<15>
+// CHECK:             %[[Q0:.*]] = arith.andi %[[ROW]], %[[LOWEST]]
+// CHECK:             %[[F0:.*]] = arith.sitofp %[[Q0]]
+// CHECK:             %[[W0:.*]] = vector.fma %[[F0]], %[[SCALE]], %[[SHARE]]
+// CHECK:             vector.fma %{{.*}}, %[[W0]], %{{.*}} : vector<16xf32>
+// CHECK:             %[[NEXT:.*]] = arith.constant dense<240>
+// CHECK:             %[[Q1:.*]] = arith.andi %[[ROW]], %[[NEXT]]
+// CHECK:             %[[F1:.*]] = arith.sitofp %[[Q1]]
+// CHECK:             vector.fma %[[F1]], %[[SCALE1]], %[[SHARE]]
+// CHECK-COUNT-13:    vector.fma
+// CHECK-NOT:         vector.fma
+// CHECK:             scf.yield
 
-// Nothing on the stack, no byte loaded by itself: a word row is two vector
-// registers of 8 words, which the shifts turn into 16, for 4 rows each.
+// In the innermost loop nothing is stored, no byte is loaded by itself: a word
+// row is two vector registers of 8 words, which become 16 vectors, for 4 rows
+// each. (Scales may be read from the stack, as operands.)
 // V3-LABEL: moe_tile_i4_4x16_b32_f32_a64_c64:
-// V3-NOT:   {{push|subq.*%rsp|-[0-9]+[(]%rsp}}
+// V3:       [[OUTER:.LBB[0-9_]+]]:
 // V3:       [[LOOP:.LBB[0-9_]+]]:
-// V3-NOT:   {{%rsp|movz|movs[bw]|%xmm|vpunpck|vperm}}
-// V3-COUNT-64: vfmadd{{[0-9]+}}ps {{.*}}, %ymm{{[0-9]+}}, %ymm{{[0-9]+}}
-// V3-NOT:   {{vfmadd|%rsp|%xmm}}
+// V3-NOT:   {{%ymm[0-9]+, .*[(]|movz|movs[bw]|%xmm|vpunpck|vperm}}
+// V3-COUNT-80: vfmadd{{[0-9]+}}ps {{.*}}, %ymm{{[0-9]+}}, %ymm{{[0-9]+}}
+// V3-NOT:   {{vfmadd|%ymm[0-9]+, .*[(]|%xmm}}
 // V3:       jne [[LOOP]]
 // V3-LABEL: moe_dequantize_i4_b32_f32:
-// V3-NOT:   {{push|subq.*%rsp|-[0-9]+[(]%rsp}}
-// V3-COUNT-16: vmulps {{.*}}, %ymm
-// V3-NOT:   {{vmulps|%rsp|%xmm}}
-// V3:       retq
+// V3:       [[LOOP:.LBB[0-9_]+]]:
+// V3-COUNT-16: vfmadd{{[0-9]+}}ps {{.*}}, %ymm
+// V3-NOT:   {{vfmadd|%xmm}}
+// V3:       jne [[LOOP]]
 
 // V4-LABEL: moe_tile_i4_1x64_b32_f32_a64_c64:
-// V4-NOT:   {{push|subq.*%rsp|-[0-9]+[(]%rsp}}
+// V4:       [[OUTER:.LBB[0-9_]+]]:
 // V4:       [[LOOP:.LBB[0-9_]+]]:
-// V4-NOT:   {{%rsp|movz|movs[bw]|%xmm|vpunpck|vperm}}
-// V4-COUNT-32: vfmadd{{[0-9]+}}ps {{.*}}, %zmm{{[0-9]+}}, %zmm{{[0-9]+}}
-// V4-NOT:   {{vfmadd|%rsp|%xmm}}
+// V4-NOT:   {{%zmm[0-9]+, .*[(]|movz|movs[bw]|%xmm|vpunpck|vperm}}
+// V4-COUNT-64: vfmadd{{[0-9]+}}ps {{.*}}, %zmm{{[0-9]+}}, %zmm{{[0-9]+}}
+// V4-NOT:   {{vfmadd|%zmm[0-9]+, .*[(]|%xmm}}
 // V4:       jne [[LOOP]]
 moe.weight @q {file = "q", offset = 0 : i64, length = 8192 : i64} : tensor<4x64x64xi4>
 moe.weight @s {file = "q", offset = 8192 : i64, length = 2048 : i64} : tensor<4x64x2xf32>
