@@ -34,10 +34,24 @@ void moe_model_release(moe_model *model) {
 
 /*---- Opening --------------------------------------------------------------*/
 
-/* The file this code was loaded from, without a suffix ".so", plus ".weights";
- * NULL when that cannot be found out. The caller frees it. */
-static char *default_weights_path(void) {
+/* `file` without a suffix ".so", plus ".weights". The caller frees it. */
+static char *weights_beside(const char *file) {
   static const char suffix[] = ".weights";
+  size_t stem = strlen(file);
+  if (stem > 3 && strcmp(file + stem - 3, ".so") == 0)
+    stem -= 3;
+  char *path = malloc(stem + sizeof suffix);
+  if (!path)
+    return NULL;
+  memcpy(path, file, stem);
+  memcpy(path + stem, suffix, sizeof suffix);
+  return path;
+}
+
+/* The weight file beside the file this code was loaded from, or beside what
+ * that is a link to; NULL when neither can be found out. The caller frees it.
+ */
+static char *default_weights_path(void) {
   Dl_info info;
   char self[4096];
   const char *file = NULL;
@@ -51,14 +65,17 @@ static char *default_weights_path(void) {
     self[length] = 0;
     file = self;
   }
-  size_t stem = strlen(file);
-  if (stem > 3 && strcmp(file + stem - 3, ".so") == 0)
-    stem -= 3;
-  char *path = malloc(stem + sizeof suffix);
-  if (!path)
-    return NULL;
-  memcpy(path, file, stem);
-  memcpy(path + stem, suffix, sizeof suffix);
+  char *path = weights_beside(file);
+  char *target;
+  if (path && access(path, F_OK) != 0 && (target = realpath(file, NULL))) {
+    char *other = weights_beside(target);
+    free(target);
+    if (other && access(other, F_OK) == 0) {
+      free(path);
+      return other;
+    }
+    free(other);
+  }
   return path;
 }
 

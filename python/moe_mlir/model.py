@@ -21,8 +21,8 @@ from .errors import BusyError, InputError, LoadError, MoEError, from_status
 @dataclass(frozen=True)
 class ValueInfo:
     """An input or output. `dtype` is NumPy's name for it; `shape` holds the size of a static dimension, the symbolic
-    name of one that each run gives ("batch"), and None for one without a name. Equal names must have equal sizes in
-    a run."""
+    name of one that each run gives ("batch"), and None for one without a name. Inputs must give equal names equal
+    sizes in a run; an output's names are those that the model declares."""
 
     name: str
     dtype: str

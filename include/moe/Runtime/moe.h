@@ -178,7 +178,8 @@ static inline int64_t moe_tensor_bytes(const moe_tensor *tensor) {
 
 /* One input or output of the signature. `dims[i]` is the size of a static
  * dimension, -1 for one that is given by each run; `dim_names[i]` is then the
- * symbolic name ("batch") or "". Equal names must have equal sizes in a run. */
+ * symbolic name ("batch") or "". Inputs must give equal names equal sizes in a
+ * run; an output's names are those that the model declares. */
 typedef struct moe_value_info {
   const char *name;
   moe_dtype dtype;

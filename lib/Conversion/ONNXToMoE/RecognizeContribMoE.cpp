@@ -244,7 +244,7 @@ FailureOr<MoEBlock> ContribMoE::block() {
     return failure();
   auto x = dyn_cast<RankedTensorType>(node.input(0).getType());
   if (!x || (x.getRank() != 2 && x.getRank() != 3))
-    return reject("expects an input of rank 2 or 3");
+    return reject("expects an input of known rank, 2 or 3");
   if (rankOf(node.input(1)) != 2)
     return reject("expects router_probs of rank 2");
   auto fc1 = dyn_cast<RankedTensorType>(node.input(2).getType());

@@ -67,6 +67,15 @@ static bool checkNames(const CPUOptions &options, const llvm::Target &target,
             " has, got '" + given.str() + "'";
     return false;
   }
+  // The back end would end the process.
+  info.reset(target.createMCSubtargetInfo(llvm::Triple(options.triple),
+                                          options.cpu, options.features));
+  if (llvm::Triple(options.triple).getArch() == llvm::Triple::x86_64 &&
+      !info->checkFeatures("+64bit")) {
+    error = "target CPU '" + options.cpu + "' has no 64-bit mode, which " +
+            options.triple + " needs";
+    return false;
+  }
   return true;
 }
 

@@ -8,11 +8,14 @@
 
 #include "moe/Tools/Run/Run.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
+#include <set>
 
 using namespace mlir::moe;
 
@@ -122,6 +125,13 @@ private:
       *flag = true;
       return true;
     }
+    static constexpr const char *lists[] = {
+        "input", "output", "expected-output", "inputs", "expected-outputs",
+        "stop"};
+    bool repeats = std::find(std::begin(lists), std::end(lists), name) !=
+                   std::end(lists);
+    if (!repeats && !given.insert(name).second)
+      return fail("option '--" + name + "' is given twice");
     std::string value;
     if (name == "input")
       return named(name, options.inputs);
@@ -206,7 +216,10 @@ private:
     if (split == std::string::npos || split == 0 || split + 2 == value.size())
       return fail("option '--" + name + "' expects <name>=@<file>, got '" +
                   value + "'");
-    list.emplace_back(value.substr(0, split), value.substr(split + 2));
+    std::string subject = value.substr(0, split);
+    if (!given.insert(name + " " + subject).second)
+      return fail("option '--" + name + "' names '" + subject + "' twice");
+    list.emplace_back(std::move(subject), value.substr(split + 2));
     return true;
   }
 
@@ -317,6 +330,8 @@ private:
   std::string &error;
   int at = 1;
   const char *inlined = nullptr;
+  /// Options that came, and "<option> <value's name>".
+  std::set<std::string> given;
 };
 } // namespace
 

@@ -69,20 +69,22 @@ static std::string unknownName(const char *kind, const std::string &name,
 }
 
 /// Reads an archive; when any of its names starts with `prefix`, only those
-/// that do count, without it.
+/// that do count, without it. A name that `isKnown` with the prefix keeps it.
+template <typename IsKnown>
 static bool readPrefixed(const std::string &path, const std::string &prefix,
-                         std::vector<NamedArray> &arrays, std::string &error) {
+                         IsKnown isKnown, std::vector<NamedArray> &arrays,
+                         std::string &error) {
   std::vector<NamedArray> all;
   if (!readNpz(path, all, error))
     return false;
-  auto prefixed = [&](const NamedArray &array) {
+  auto begins = [&](const NamedArray &array) {
     return array.name.compare(0, prefix.size(), prefix) == 0;
   };
-  bool any = std::any_of(all.begin(), all.end(), prefixed);
+  bool any = std::any_of(all.begin(), all.end(), begins);
   for (NamedArray &array : all) {
-    if (any && !prefixed(array))
+    if (any && !begins(array))
       continue;
-    if (any)
+    if (any && !isKnown(array.name))
       array.name.erase(0, prefix.size());
     arrays.push_back(std::move(array));
   }
@@ -93,7 +95,12 @@ bool Runner::readInputs(size_t index, Case &out) {
   moe_model *model = loaded.model;
   std::vector<NamedArray> given;
   if (index < options.inputFiles.size() &&
-      !readPrefixed(options.inputFiles[index], "in:", given, error))
+      !readPrefixed(
+          options.inputFiles[index], "in:",
+          [&](const std::string &name) {
+            return moe_find_input(model, name.c_str()) >= 0;
+          },
+          given, error))
     return false;
   for (const auto &[name, path] : options.inputs) {
     NamedArray array{name, {}};
@@ -129,7 +136,12 @@ bool Runner::readExpected(size_t index, Case &out) {
   moe_model *model = loaded.model;
   std::vector<NamedArray> given;
   if (index < options.expectedFiles.size() &&
-      !readPrefixed(options.expectedFiles[index], "out:", given, error))
+      !readPrefixed(
+          options.expectedFiles[index], "out:",
+          [&](const std::string &name) {
+            return moe_find_output(model, name.c_str()) >= 0;
+          },
+          given, error))
     return false;
   for (const auto &[name, path] : options.expected) {
     NamedArray array{name, {}};
