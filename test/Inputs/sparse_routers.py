@@ -79,8 +79,19 @@ def biased(g, logits, experts, k, bias, floor=None):
     return weights, ids, reference
 
 
-def sparse_mixer(g, logits, k, jitter=0.01):
-    """PhiMoE: no TopK, but one round per choice."""
+def normed(g, logits, experts, k, score="Softmax", norm="ReduceL1"):
+    """DBRX: chosen scores divided by a norm of theirs."""
+    values, ids = g("TopK", g(score, logits), [k], results=2, axis=-1)
+    weights = g("Div", values, g(norm, values, [-1], keepdims=1))
+
+    def reference(logits):
+        return ref.route(logits, k, score=score.lower(), renormalize=True)
+
+    return weights, ids, reference
+
+
+def sparse_mixer(g, logits, k, jitter=0.01, casts=False):
+    """PhiMoE: no TopK, but one round per choice. torchscript adds casts to the type that is there."""
     threshold = 2 * jitter
     minus = np.float32(-INF)
     rest, columns, chosen = logits, [], []
@@ -89,6 +100,7 @@ def sparse_mixer(g, logits, k, jitter=0.01):
         ids = g("ArgMax", rest, axis=-1, keepdims=1, select_last_index=0)
         factor = g("Max", g("Abs", logits), top)
         far = g("Greater", g("Div", g("Sub", top, logits), factor), threshold)
+        far = g("Cast", far, to=BOOL) if casts else far
         shares = g("Softmax", g("Where", far, g.constant(minus), rest), axis=-1)
         columns.append(g("GatherElements", shares, ids, axis=-1))
         chosen.append(ids)
@@ -129,6 +141,24 @@ def switch(g, logits, experts, capacity, strict=False, onehot=False):
         return probabilities.max(-1, keepdims=True), ids
 
     return weights, limited, reference
+
+
+def scaled_experts(g, x, logits, up, down, k, early=False, bias=None):
+    """Llama 4: every expert on all tokens, which are multiplied by sigmoid scores first, 0 where an expert is not chosen.
+    up [E, H, 2 * I], down [E, I, H]; `early`: the scores are scattered, not the logits. Returns the sum."""
+    experts, hidden = up.shape[:2]
+    values, ids = g("TopK", logits, [k], results=2, axis=1)
+    fill = np.float32(0 if early else -INF)
+    empty = g("Expand", g.constant(fill), g("Shape", logits))
+    scores = g("ScatterElements", empty, ids, g("Sigmoid", values) if early else values, axis=1)
+    gates = g("Transpose", scores if early else g("Sigmoid", scores), perm=[1, 0])
+    rows = g("Mul", g("Tile", x, [experts, 1]), g("Reshape", gates, [-1, 1]))
+    both = g("MatMul", g("Reshape", rows, [experts, -1, hidden]), up)
+    gate, linear = g("Split", both, results=2, axis=2, num_outputs=2)
+    out = g("MatMul", g("Mul", linear, g("Mul", gate, g("Sigmoid", gate))), down)
+    if bias is not None:
+        out = g("Add", out, bias[:, None])
+    return g("ReduceSum", g("Reshape", out, [experts, -1, hidden]), [0], keepdims=0)
 
 
 def tensor(values):

@@ -117,7 +117,9 @@ Value moe::skipExactCasts(Value value) {
     if (cast) {
       auto to = dyn_cast_or_null<FloatType>(elementTypeOf(value));
       auto from = dyn_cast_or_null<FloatType>(elementTypeOf(source));
-      if (!to || !from || !holdsAll(to, from))
+      bool same = elementTypeOf(source) &&
+                  elementTypeOf(value) == elementTypeOf(source);
+      if (!same && (!to || !from || !holdsAll(to, from)))
         break;
     }
     value = source;

@@ -294,6 +294,50 @@ static Value emitMixture(OpBuilder &b, Location loc, const RouteRecipe &recipe,
   return generic.getResult(0);
 }
 
+/// `list` [a, b] as [c, d], of as many elements; d is static.
+static Value reshapeList(OpBuilder &b, Location loc, Value list,
+                         OpFoldResult rows, int64_t columns) {
+  SmallVector<ReassociationIndices> all = {{0, 1}};
+  Value flat = tensor::CollapseShapeOp::create(b, loc, list, all);
+  SmallVector<OpFoldResult> sizes = {rows, b.getIndexAttr(columns)};
+  auto [shape, dynamic] = decomposeMixedValues(sizes);
+  (void)dynamic;
+  auto type = RankedTensorType::get(shape, elementTypeOf(list));
+  return tensor::ExpandShapeOp::create(b, loc, type, flat, all, sizes);
+}
+
+/// Every choice of a token as a token of its own, [T * k, H], multiplied by its
+/// weight [T, k].
+static Value emitScaledTokens(OpBuilder &b, Location loc, Value tokens,
+                              Value weights) {
+  auto type = cast<RankedTensorType>(tokens.getType());
+  Type element = type.getElementType(), f32 = b.getF32Type();
+  int64_t k = cast<RankedTensorType>(weights.getType()).getDimSize(1);
+  SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, loc, tokens);
+  sizes.insert(sizes.begin() + 1, b.getIndexAttr(k));
+  Value empty = tensor::EmptyOp::create(b, loc, sizes, element);
+  AffineExpr t = b.getAffineDimExpr(0), j = b.getAffineDimExpr(1),
+             h = b.getAffineDimExpr(2);
+  auto scaled = linalg::GenericOp::create(
+      b, loc, TypeRange{empty.getType()}, ValueRange{tokens, weights}, empty,
+      ArrayRef{AffineMap::get(3, 0, {t, h}, b.getContext()),
+               AffineMap::get(3, 0, {t, j}, b.getContext()),
+               b.getMultiDimIdentityMap(3)},
+      SmallVector<utils::IteratorType>(3, utils::IteratorType::parallel),
+      [&](OpBuilder &nested, Location loc, ValueRange args) {
+        ImplicitLocOpBuilder b(loc, nested);
+        auto widen = [&](Value v) {
+          return v.getType() == f32 ? v : arith::ExtFOp::create(b, f32, v);
+        };
+        Value y = arith::MulFOp::create(b, widen(args[0]), widen(args[1]));
+        if (element != f32)
+          y = arith::TruncFOp::create(b, element, y);
+        linalg::YieldOp::create(b, y);
+      });
+  SmallVector<ReassociationIndices> rows = {{0, 1}, {2}};
+  return tensor::CollapseShapeOp::create(b, loc, scaled.getResult(0), rows);
+}
+
 Value moe::emitBlock(OpBuilder &b, Location loc, const MoEBlock &block,
                      ExpertWeights &weights) {
   RouteOp route = emitRoute(b, loc, block.route);
@@ -313,6 +357,11 @@ Value moe::emitBlock(OpBuilder &b, Location loc, const MoEBlock &block,
   Value tokens = castTo(b, loc, flat, tokensType);
 
   int64_t experts = block.route.experts;
+  Value ids = route.getExperts(), read = tokens;
+  if (block.scalesTokens) {
+    read = emitScaledTokens(b, loc, tokens, route.getWeights());
+    ids = reshapeList(b, loc, ids, tensor::getMixedSize(b, loc, read, 0), 1);
+  }
   Value capacity, segment;
   if (block.capacity) {
     capacity = emitCapacity(b, loc, *block.capacity);
@@ -322,9 +371,8 @@ Value moe::emitBlock(OpBuilder &b, Location loc, const MoEBlock &block,
   auto dispatch = DispatchOp::create(
       b, loc,
       RankedTensorType::get({ShapedType::kDynamic, hidden}, elementType),
-      RankedTensorType::get({experts}, b.getI64Type()),
-      route.getExperts().getType(), tokens, route.getExperts(), capacity,
-      segment);
+      RankedTensorType::get({experts}, b.getI64Type()), ids.getType(), read,
+      ids, capacity, segment);
   Value rows = dispatch.getRows();
   for (const RowExpr *layer : llvm::reverse(layers))
     rows = emitLayer(b, loc, layer, rows, dispatch.getGroupSizes(), experts,
@@ -332,9 +380,20 @@ Value moe::emitBlock(OpBuilder &b, Location loc, const MoEBlock &block,
                      weights);
   auto resultType = RankedTensorType::get(
       {given.getDimSize(0), block.output->width()}, block.resultType);
+  Value map = dispatch.getRowMap();
+  if (block.scalesTokens) {
+    // Each row counts as it is.
+    map = reshapeList(b, loc, map, tensor::getMixedSize(b, loc, tokens, 0),
+                      block.route.k);
+    Type type = elementTypeOf(route.getWeights());
+    Value ones = tensor::EmptyOp::create(
+        b, loc, tensor::getMixedSizes(b, loc, route.getWeights()), type);
+    Value one = arith::ConstantOp::create(b, loc, b.getFloatAttr(type, 1));
+    ones = linalg::FillOp::create(b, loc, one, ones).getResult(0);
+    return CombineOp::create(b, loc, resultType, rows, ones, map);
+  }
   Value mixing = block.route.mixture
                      ? emitMixture(b, loc, block.route, route.getExperts())
                      : route.getWeights();
-  return CombineOp::create(b, loc, resultType, rows, mixing,
-                           dispatch.getRowMap());
+  return CombineOp::create(b, loc, resultType, rows, mixing, map);
 }

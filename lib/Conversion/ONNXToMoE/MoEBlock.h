@@ -27,6 +27,9 @@ struct RouteRecipe {
   ScoreFunction score = ScoreFunction::None;
   ScorePosition position = ScorePosition::BeforeSelection;
   bool renormalize = false;
+  /// By the sum of absolute values, which is the sum where there is no negative
+  /// one.
+  bool sumsAbsolutes = false;
   float renormalizeEpsilon = 0;
   std::optional<float> renormalizeFloor;
   float scale = 1;
@@ -55,6 +58,9 @@ struct MoEBlock {
   const RowExpr *output = nullptr;
   /// Element type of the result [T, N].
   Type resultType;
+  /// Tokens are multiplied by their weights for an expert in front of it, not
+  /// what it makes of them.
+  bool scalesTokens = false;
   /// Of every sequence, if the logits are [batch, sequence, E].
   std::optional<ExpertCapacity> capacity = std::nullopt;
 };

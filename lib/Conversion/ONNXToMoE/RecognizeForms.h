@@ -50,6 +50,10 @@ struct ExpertsMatch {
   Value root;
   /// The first dimension of a root of rank 3.
   SymbolicDim batch = {};
+  /// Where the rows are multiplied by a function of the routing weights.
+  std::optional<ScoreFunction> score = std::nullopt;
+  /// Whether the experts read what the tokens become by that multiplication.
+  bool scalesTokens = false;
   /// Whether the mask of the selection's capacity led here.
   bool limited = false;
 };

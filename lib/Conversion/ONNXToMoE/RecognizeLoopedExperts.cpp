@@ -15,6 +15,10 @@
 //
 // or all experts at once, dense, with stacked matrices and gates [.., E].
 //
+// Or the gates multiply what the experts read (Llama 4):
+//
+//   sum over e of expert_e(x * gate_e), where expert_e(0) = 0
+//
 // What derives from the ids and the routing weights is followed forwards, by
 // meaning and axis layout. A dense expert does not derive from them: it is
 // looked up from where it meets its gate, back to what all experts read, which
@@ -50,8 +54,9 @@ struct Share {
   const RowExpr *expr = nullptr;
   Value rows;
   AxisLayout axes;
-  /// The routing weights [.., k].
+  /// The routing weights [.., k], and of which function of them this is.
   Value weights;
+  std::optional<ScoreFunction> score = std::nullopt;
   Operation *origin = nullptr;
 
   const Share *left = nullptr, *right = nullptr; // a sum
@@ -64,7 +69,8 @@ struct Meaning {
     Weight, // the routing weights `value`, of all choices or at hits
     Mask,   // 1 where expert `expert` (or that of the axis) was chosen, else 0
     Used,   // which experts were chosen at all; of `expert` parts, if split
-    Gate,   // a mask times the routing weights `value`
+    Chosen, // the chosen logits `value` of all choices, -inf elsewhere
+    Gate,   // a mask times the routing weights `value`, or a score of those
     Hits,   // indices of hits, one for each element of a coordinate axis
     Shares, // `share`
   };
@@ -74,6 +80,8 @@ struct Meaning {
   Value value = {};
   SmallVector<Pick, 2> picks = {};
   const Share *share = nullptr;
+  /// The function of `value` that a gate is.
+  std::optional<ScoreFunction> score = std::nullopt;
 };
 
 class LoopedExperts {
@@ -100,6 +108,8 @@ private:
   void visitOneHot(NodeOp node, const Meaning &ids);
   void visitEqual(NodeOp node);
   void visitMultiply(NodeOp node);
+  bool visitScaledTokens(NodeOp node, const Meaning &gate, Value repeated);
+  void visitSumOfExperts(NodeOp node);
   void visitReduceSum(NodeOp node, Meaning meaning);
   void visitWeights(NodeOp node);
   void visitTaken(NodeOp node, const Meaning &source);
@@ -130,7 +140,11 @@ private:
   }
   bool isSizeOf(const SymbolicDim &dim, const AxisAtom &atom);
   std::optional<int64_t> expertOf(Value constant);
-  bool isZeros(Value value, const AxisLayout &axes);
+  bool isFilled(Value value, const AxisLayout &axes, double with);
+  bool isZeros(Value value, const AxisLayout &axes) {
+    return isFilled(value, axes, 0);
+  }
+  Value beforeRepetition(Value value);
   bool picks(const Pick &pick, const Axis &axis) const;
   std::optional<AxisLayout> tokenLayout(Value value);
   Value denseTokens(ArrayRef<const Share *> leaves);
@@ -147,6 +161,8 @@ private:
   /// Experts of which a mask was made.
   llvm::BitVector seen;
   const Share *largest = nullptr;
+  /// The gates by which what the experts read was multiplied.
+  std::optional<Meaning> scaledBy;
 
   ForwardWalk walk;
 };
@@ -222,6 +238,14 @@ void LoopedExperts::visit(NodeOp node) {
     if (!anyRows || !rows.lookup(node.input(0)))
       return; // only the shape
   }
+  if (first && first->kind == Meaning::Chosen) {
+    if (!node.is("Sigmoid")) // a Softmax would be over all experts
+      return reject(node, "expects a score of each chosen expert by itself");
+    Meaning gate = *first;
+    gate.kind = Meaning::Gate;
+    gate.score = ScoreFunction::Sigmoid;
+    return define(node.output(0), std::move(gate));
+  }
   if (node.is("OneHot"))
     return first && first->kind == Meaning::Ids
                ? visitOneHot(node, *first)
@@ -243,6 +267,8 @@ void LoopedExperts::visit(NodeOp node) {
     return visitConcat(node);
   if (node.is("ReduceSum") && first && first->kind != Meaning::Weight)
     return visitReduceSum(node, *first);
+  if (node.is("ReduceSum") && scaledBy && rows.lookup(node.input(0)))
+    return visitSumOfExperts(node);
   if (onlyWeights && !anyRows)
     return visitWeights(node);
   if (node.is("Mul") || node.is("Where"))
@@ -445,6 +471,7 @@ void LoopedExperts::visitMultiply(NodeOp node) {
       continue;
     Share share;
     share.weights = meaning->value;
+    share.score = meaning->score;
     share.origin = node;
     if (meaning->kind == Meaning::Weight && otherRows && otherRows->expr) {
       // A weight per hit.
@@ -475,6 +502,8 @@ void LoopedExperts::visitMultiply(NodeOp node) {
           hasRole(meaning->axes, AxisAtom::Choice))
         return reject(node, "expects one gate per row, found " +
                                 describe(meaning->axes));
+      if (visitScaledTokens(node, *meaning, other))
+        return;
       share.axes = meaning->axes;
       share.axes.back() = {
           {AxisAtom::Feature, type.getDimSize(type.getRank() - 1)}};
@@ -497,6 +526,59 @@ void LoopedExperts::visitMultiply(NodeOp node) {
                         "weights");
   if (succeeded(rows.visit(node)))
     walk.follow(node.output(0));
+}
+
+/// tokens * gate, if `repeated` is nothing but the tokens, once per expert:
+/// what the experts make of that is followed as it comes.
+bool LoopedExperts::visitScaledTokens(NodeOp node, const Meaning &gate,
+                                      Value repeated) {
+  if (!hasRole(gate.axes, AxisAtom::Expert) || selection.capacity)
+    return false;
+  Value source = beforeRepetition(repeated);
+  if (!source || source == repeated || (tokens && tokens != source))
+    return false;
+  tokens = source;
+  rows.define(tokens, {*context.tokenRows(tokens), nullptr});
+  const Rows *read = rows.evaluate(repeated);
+  auto axes = read ? broadcastAxes(read->axes, gate.axes) : std::nullopt;
+  if (!axes || *axes != read->axes) {
+    reject(node, "expects the tokens, repeated for each expert, times their "
+                 "gates, found gates " +
+                     describe(gate.axes));
+    return true;
+  }
+  scaledBy = gate;
+  rows.define(node.output(0), {*axes, nullptr});
+  walk.follow(node.output(0));
+  return true;
+}
+
+/// The sum over the experts, which the tokens were multiplied in front of: an
+/// expert that was not chosen read zeros.
+void LoopedExperts::visitSumOfExperts(NodeOp node) {
+  Rows summed = *rows.lookup(node.input(0));
+  auto given = intsOf(node, "axes", 1);
+  auto axis = given && given->size() == 1
+                  ? normalizeAxis((*given)[0], summed.axes.size())
+                  : std::nullopt;
+  if (!axis || !isAxis(summed.axes[*axis], AxisAtom::Expert))
+    return reject(node, "expects a sum over all experts, found " +
+                            describe(summed.axes));
+  if (node.getI64("keepdims", 1) != 0)
+    summed.axes[*axis].clear();
+  else
+    summed.axes.erase(summed.axes.begin() + *axis);
+  if (!summed.expr || !isTokenRows(summed.axes))
+    return reject(node, "expects the rows of all experts, found " +
+                            describe(summed.axes));
+  if (!isZeroForZeros(summed.expr))
+    return reject(node, "expects experts that make 0 of the zeros that tokens "
+                        "are for those that were not chosen");
+  ExpertsMatch match{tokens, summed.expr, scaledBy->value, node.output(0)};
+  match.score = scaledBy->score;
+  match.scalesTokens = true;
+  match.batch = context.batch;
+  attempt.matches.push_back(match);
 }
 
 void LoopedExperts::visitReduceSum(NodeOp node, Meaning meaning) {
@@ -543,17 +625,20 @@ void LoopedExperts::visitScatterWeights(NodeOp node) {
                         "experts that they belong to");
   AxisLayout axes = ids->axes;
   axes[*axis] = context.expert();
-  if (!isZeros(node.input(0), axes))
-    return reject(node, "expects zeros of shape [tokens, experts] to write "
-                        "routing weights to");
+  constexpr double none = -std::numeric_limits<double>::infinity();
+  bool logits = isFilled(node.input(0), axes, none);
+  if (!logits && !isZeros(node.input(0), axes))
+    return reject(node, "expects zeros (or -inf) of shape [tokens, experts] to "
+                        "write routing weights to");
   attempt.looksLikeExperts = true;
-  define(node.output(0), {Meaning::Gate, axes, -1, weight->value});
+  define(node.output(0),
+         {logits ? Meaning::Chosen : Meaning::Gate, axes, -1, weight->value});
 }
 
-/// Whether `value` is a tensor of zeros with dimensions for `axes`.
-bool LoopedExperts::isZeros(Value value, const AxisLayout &axes) {
+/// Whether all elements of `value` are `with`, and its dimensions are `axes`.
+bool LoopedExperts::isFilled(Value value, const AxisLayout &axes, double with) {
   auto type = dyn_cast<RankedTensorType>(value.getType());
-  if (!type || splatOf(value) != 0 ||
+  if (!type || splatOf(value) != with ||
       type.getRank() != static_cast<int64_t>(axes.size()))
     return false;
   for (auto [i, axis] : llvm::enumerate(axes)) {
@@ -939,6 +1024,24 @@ static SmallVector<const Share *> leavesOf(const Share *sum) {
   return leaves;
 }
 
+/// The tokens in front of what repeats them for each expert; null if `value` is
+/// none of that.
+Value LoopedExperts::beforeRepetition(Value value) {
+  constexpr unsigned kMaxMoves = 8;
+  Value source;
+  for (unsigned i = 0; i < kMaxMoves; ++i) {
+    NodeOp node = definingNode(value);
+    if (!source && context.tokenRows(value))
+      source = value;
+    if (!node || !movesAxes(node) || node.is("Cast"))
+      break;
+    if (node.is("Expand") || node.is("Tile"))
+      source = {};
+    value = node.input(0);
+  }
+  return source ? source : context.tokenRows(value) ? value : Value();
+}
+
 /// What the experts read, when they read all tokens.
 Value LoopedExperts::denseTokens(ArrayRef<const Share *> leaves) {
   Value at;
@@ -950,20 +1053,8 @@ Value LoopedExperts::denseTokens(ArrayRef<const Share *> leaves) {
     at = ExpertRows::commonInput(leaves[0]->rows, other);
   } else if ((at = ExpertRows::stackedInput(leaves[0]->rows,
                                             selection.experts))) {
-    // In front of what repeats the tokens for each expert.
-    constexpr unsigned kMaxMoves = 8;
-    Value value = at, source;
-    for (unsigned i = 0; i < kMaxMoves; ++i) {
-      NodeOp node = definingNode(value);
-      if (!source && context.tokenRows(value))
-        source = value;
-      if (!node || !movesAxes(node) || node.is("Cast"))
-        break;
-      if (node.is("Expand") || node.is("Tile"))
-        source = {};
-      value = node.input(0);
-    }
-    at = source ? source : context.tokenRows(value) ? value : at;
+    if (Value source = beforeRepetition(at))
+      at = source;
   }
   if (!at)
     reject(leaves[0]->origin,
@@ -999,7 +1090,7 @@ void LoopedExperts::finish(Value root, const Meaning &sum) {
   SmallVector<const Share *> ordered(selection.experts, nullptr);
   bool stacked = leaves[0]->expert < 0;
   for (const Share *leaf : leaves) {
-    if (leaf->weights != leaves[0]->weights)
+    if (leaf->weights != leaves[0]->weights || leaf->score != leaves[0]->score)
       return reject(leaf->origin,
                     "expects all experts to be weighted by the same tensor");
     if (stacked ? leaves.size() != 1 : leaf->expert < 0)
@@ -1057,6 +1148,7 @@ void LoopedExperts::finish(Value root, const Meaning &sum) {
                   "expects all experts to compute alike, which expert " +
                       Twine(differs) + " does not");
   ExpertsMatch match{tokens, output, ordered[0]->weights, root};
+  match.score = ordered[0]->score;
   match.batch = context.batch;
   match.limited = selection.capacity.has_value();
   attempt.matches.push_back(match);

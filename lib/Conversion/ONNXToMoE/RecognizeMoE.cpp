@@ -135,6 +135,25 @@ static void eraseIfDead(Operation *start,
   }
 }
 
+/// What the experts say about the weights, put into the recipe that a router
+/// form read off them.
+static LogicalResult finishRecipe(const ExpertsMatch &match,
+                                  RouteRecipe &recipe, Rejection &rejection) {
+  Operation *weights = match.routingWeights.getDefiningOp();
+  if (match.score) {
+    if (recipe.score != ScoreFunction::None || recipe.renormalize ||
+        recipe.scale != 1 || recipe.bias || recipe.groups != 1)
+      return rejection.at(weights, "expects a score of the chosen logits");
+    recipe.score = *match.score;
+    recipe.position = ScorePosition::AfterSelection;
+  }
+  if (recipe.sumsAbsolutes && (recipe.score == ScoreFunction::None ||
+                               recipe.weighBy == WeighBy::Compared))
+    return rejection.at(weights, "expects scores that are never negative where "
+                                 "absolute values are summed");
+  return success();
+}
+
 /// The recipe by which `match` is routed.
 static FailureOr<RouteRecipe> recipeOf(Selection &selection,
                                        const ExpertsMatch &match, Stop &stop) {
@@ -143,7 +162,9 @@ static FailureOr<RouteRecipe> recipeOf(Selection &selection,
   for (const RouterForm &form : kRouterForms) {
     RouteRecipe recipe;
     Rejection reason;
-    if (succeeded(form.match(selection, match.routingWeights, recipe, reason)))
+    if (succeeded(
+            form.match(selection, match.routingWeights, recipe, reason)) &&
+        succeeded(finishRecipe(match, recipe, reason)))
       return recipe;
     if (!deepest) {
       deepest = reason;
@@ -164,6 +185,7 @@ static FailureOr<MoEBlock> blockOf(Selection &selection,
   stop.reached = "layer";
   MoEBlock block{match.tokens, *recipe, match.output,
                  elementTypeOf(match.root)};
+  block.scalesTokens = match.scalesTokens;
   if (match.limited)
     block.capacity = selection.capacity;
   if (failed(checkBlock(block, stop.why)))

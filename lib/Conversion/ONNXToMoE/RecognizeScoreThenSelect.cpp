@@ -22,10 +22,12 @@ using namespace mlir;
 using namespace mlir::moe;
 using mlir::onnx::NodeOp;
 
-/// Whether `node` reduces the last axis of `value` and keeps it with size 1.
+/// Whether `node` sums the last axis of `value`, or its absolute values, and
+/// keeps it with size 1.
 static bool sumsLastAxis(NodeOp node, Value value) {
   auto axes = intsOf(node, "axes", 1);
-  return node.is("ReduceSum") && skipFloatCasts(node.input(0)) == value &&
+  return (node.is("ReduceSum") || node.is("ReduceL1")) &&
+         skipFloatCasts(node.input(0)) == value &&
          node.getI64("keepdims", 1) == 1 && axes && axes->size() == 1 &&
          normalizeAxis((*axes)[0], rankOf(value)) == rankOf(value) - 1;
 }
@@ -75,9 +77,10 @@ Value moe::peelNormalization(Value weights, RouteRecipe &recipe) {
         break;
       }
   }
-  NodeOp reduce = definingNode(sum, "ReduceSum");
+  NodeOp reduce = definingNode(sum);
   if (!reduce || !sumsLastAxis(reduce, values))
     return weights;
+  recipe.sumsAbsolutes = reduce.is("ReduceL1");
   recipe.renormalize = true;
   recipe.renormalizeEpsilon = epsilon;
   recipe.renormalizeFloor = floor;

@@ -89,7 +89,7 @@ FailureOr<double> Round::thresholdOfShare(Value shares) const {
     return rejection.at(softmax,
                         "expects -inf for the experts that are far, "
                         "and what the round chose from for the others");
-  return thresholdOf(where.input(0));
+  return thresholdOf(skipExactCasts(where.input(0)));
 }
 
 LogicalResult moe::matchSparseMixer(Selection &selection, Value weights,

@@ -338,6 +338,77 @@ void moe::forEachLinear(const RowExpr *expr,
   }
 }
 
+static double evaluate(RowFunction function, ArrayRef<double> args) {
+  double x = args[0];
+  switch (function) {
+  case RowFunction::Add:
+    return x + args[1];
+  case RowFunction::Sub:
+    return x - args[1];
+  case RowFunction::Mul:
+    return x * args[1];
+  case RowFunction::Div:
+    return x / args[1];
+  case RowFunction::Max:
+    return std::max(x, args[1]);
+  case RowFunction::Min:
+    return std::min(x, args[1]);
+  case RowFunction::Pow:
+    return std::pow(x, args[1]);
+  case RowFunction::Neg:
+    return -x;
+  case RowFunction::Abs:
+    return std::abs(x);
+  case RowFunction::Exp:
+    return std::exp(x);
+  case RowFunction::Log:
+    return std::log(x);
+  case RowFunction::Sqrt:
+    return std::sqrt(x);
+  case RowFunction::Tanh:
+    return std::tanh(x);
+  case RowFunction::Erf:
+    return std::erf(x);
+  case RowFunction::Sigmoid:
+    return 1 / (1 + std::exp(-x));
+  case RowFunction::Softplus:
+    return std::log1p(std::exp(x));
+  }
+  llvm_unreachable("all functions are handled");
+}
+
+bool moe::isZeroForZeros(const RowExpr *expr) {
+  // NaN where it is not known. Post-order, as below.
+  DenseMap<const RowExpr *, double> values;
+  SmallVector<std::pair<const RowExpr *, bool>> stack = {{expr, false}};
+  while (!stack.empty()) {
+    auto [current, ready] = stack.pop_back_val();
+    if (values.contains(current))
+      continue;
+    if (current->kind == RowExpr::Scalar) {
+      values[current] = current->scalar;
+    } else if (!ready) {
+      stack.push_back({current, true});
+      if (current->kind == RowExpr::Linear && current->input)
+        stack.push_back({current->input, false});
+      for (const RowExpr *argument : current->arguments)
+        stack.push_back({argument, false});
+    } else if (current->kind == RowExpr::Linear) {
+      bool zero =
+          !current->bias && (!current->input || values.at(current->input) == 0);
+      values[current] = zero ? 0 : std::numeric_limits<double>::quiet_NaN();
+    } else {
+      values[current] =
+          evaluate(current->function,
+                   llvm::map_to_vector<2>(current->arguments,
+                                          [&](const RowExpr *argument) {
+                                            return values.at(argument);
+                                          }));
+    }
+  }
+  return values.at(expr) == 0;
+}
+
 static Value emitFunction(OpBuilder &b, Location loc, Type type,
                           RowFunction function, ArrayRef<Value> args) {
   auto constant = [&](double value) -> Value {

@@ -94,8 +94,11 @@ check("group-limited greedy", 14, [
     (groups, 4, dict(groups=1, kept=1, top=0, score="softmax", fill=0.0, gathered=False, computed_shapes=True)),
 ])  # fmt: skip
 # CHECK: sparse mixer: 4 of 4 layers recognised, 24 outputs
-check("sparse mixer", 9, [(mixer, 2, {}), (mixer, 3, dict(jitter=0.25)), (mixer, 9, dict(jitter=0.125)),
+check("sparse mixer", 9, [(mixer, 2, {}), (mixer, 3, dict(jitter=0.25, casts=True)), (mixer, 9, dict(jitter=0.125)),
                           (mixer, 1, dict(jitter=0.5))])  # fmt: skip
+# CHECK: norms: 3 of 3 layers recognised, 18 outputs
+check("norms", 11, [(sparse_routers.normed, 3, {}), (sparse_routers.normed, 1, dict(score="Sigmoid")),
+                    (sparse_routers.normed, 4, dict(score="Sigmoid"))])  # fmt: skip
 
 
 def check_switch(name, layers, hidden=13, inter=7, experts=5):
@@ -154,3 +157,43 @@ check_switch("capacity", [
     ("sparse", 3, False, {}), ("dense", 2, False, dict(strict=True)), ("sparse", None, False, dict(onehot=True)),
     ("dense", None, True, {}), ("sparse", 4, True, dict(strict=True)), ("sparse", 0, False, dict(strict=True, onehot=True)),
 ])  # fmt: skip
+
+
+def check_scaled(name, layers, dtype=np.float32, tolerance=1e-5, hidden=18, inter=7):
+    """Experts that read scaled tokens; each layer is (experts, k, options)."""
+    random = np.random.default_rng(3)
+    g = Graph(dtype)
+    x = g.input("x", [None, hidden], g.element)
+    references = []
+    for i, (experts, k, options) in enumerate(layers):
+        gate, up, down = ((random.standard_normal(shape) / np.sqrt(shape[-2])).astype(dtype) for shape in
+                          ((hidden, experts), (experts, hidden, 2 * inter), (experts, inter, hidden)))  # fmt: skip
+        bias = random.standard_normal((experts, hidden)).astype(dtype) if options.get("bias") else None
+        y = sparse_routers.scaled_experts(g, x, g("MatMul", x, gate), up, down, k, options.get("early", False), bias)
+        g.output(f"y{i}", y, [None, hidden], g.element)
+
+        def reference(x, gate=gate, up=up, down=down, bias=bias, k=k):
+            logits = (x @ gate).astype(np.float64)
+            scores, x = np.zeros_like(logits), ref.f64(x)
+            ids = ref.top_k(logits, k)
+            np.put_along_axis(scores, ids, ref.sigmoid(np.take_along_axis(logits, ids, -1)), -1)
+            line = np.einsum("teh,ehi->tei", x[:, None] * scores[..., None], ref.f64(up))
+            first, second = np.split(line, 2, -1)
+            out = np.einsum("tei,eih->teh", ref.ACTIVATIONS["silu"](first) * second, ref.f64(down))
+            return (out + (0 if bias is None else ref.f64(bias))).sum(1).astype(dtype)
+
+        references.append(reference)
+    path = moe_testing.save(g.model(), sys.argv[1], name.replace(" ", "-"))
+    cases = []
+    for tokens in TOKENS:
+        rows = random.standard_normal((tokens, hidden)).astype(dtype)
+        cases.append(({"x": rows}, {f"y{i}": reference(rows) for i, reference in enumerate(references)}))
+    count = moe_testing.count(moe_testing.raised(path), "moe.route")
+    print(f"{name}: {count} of {len(layers)} layers recognised, {moe_testing.check(path, cases, tolerance)} outputs")
+
+
+# With a bias an expert has something to say about tokens that it did not get; such a layer stays as it is.
+# CHECK: scaled tokens: 4 of 5 layers recognised, 30 outputs
+check_scaled("scaled tokens", [(5, 1, {}), (4, 2, {}), (3, 3, dict(early=True)), (16, 1, dict(early=True)), (5, 2, dict(bias=True))])
+# CHECK: scaled tokens of 16 bits: 2 of 2 layers recognised, 12 outputs
+check_scaled("scaled tokens of 16 bits", [(4, 1, {}), (4, 2, dict(early=True))], np.float16, 4e-3)
