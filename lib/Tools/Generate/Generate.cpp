@@ -57,6 +57,9 @@ private:
   std::vector<int32_t> presents;
   std::vector<moe_tensor> pasts;
   std::vector<std::vector<int64_t>> emptyShapes;
+  /// What a past of fixed size is at first; none for one that grows.
+  std::vector<std::vector<char>> zeros;
+  bool grows = false;
   int32_t logits = -1;
 
   std::set<int64_t> stopTokens;
@@ -110,8 +113,9 @@ void Generator::findStops() {
   }
 }
 
-/// Pairs an input past_key_values.3.key with an output present.3.key; it is
-/// empty at first.
+/// Pairs an input past_key_values.3.key with an output present.3.key. It is
+/// empty at first, or, if all of its sizes are fixed, zeros: the state of a
+/// convolution or of a scan.
 bool Generator::findPast(int32_t input) {
   const moe_value_info *info = moe_input_info(loaded.model, input);
   std::string name = info->name;
@@ -126,8 +130,15 @@ bool Generator::findPast(int32_t input) {
   for (size_t i = 0; i < shape.size(); ++i)
     if (shape[i] < 0)
       shape[i] = i == 0 ? 1 : 0;
-  if (std::count(shape.begin(), shape.end(), 0) != 1)
+  int64_t open = std::count(shape.begin(), shape.end(), 0);
+  int64_t bytes = moe_dtype_bytes(info->dtype);
+  for (int64_t size : shape)
+    if (__builtin_mul_overflow(bytes, size, &bytes))
+      return false;
+  constexpr int64_t kMostBytes = int64_t(1) << 32;
+  if (open > 1 || bytes > kMostBytes)
     return false;
+  grows |= open == 1;
   roles.push_back(Role::Past);
   presents.resize(roles.size());
   presents.back() = output;
@@ -135,6 +146,8 @@ bool Generator::findPast(int32_t input) {
   pasts.back() = {nullptr, info->dtype, info->rank, nullptr, nullptr, 0};
   emptyShapes.resize(roles.size());
   emptyShapes.back() = std::move(shape);
+  zeros.resize(roles.size());
+  zeros.back().resize(static_cast<size_t>(bytes));
   return true;
 }
 
@@ -166,11 +179,12 @@ bool Generator::findInputs() {
       return false;
     }
   }
-  if (cached.empty() == emptyShapes.empty()) {
-    error = cached.empty() ? "the model has no cache (inputs past.. that come "
-                             "back as outputs present..), which generating "
-                             "text needs"
-                           : "the model's cache is not all of one kind";
+  bool none = cached.empty() && emptyShapes.empty();
+  if (none || (!cached.empty() && grows)) {
+    error = none ? "the model has no cache (inputs past.. that come "
+                   "back as outputs present..), which generating "
+                   "text needs"
+                 : "the model's cache is not all of one kind";
     return false;
   }
   logits = moe_find_output(model, "logits");
@@ -239,8 +253,10 @@ bool Generator::step(const std::vector<int64_t> &ids, int64_t past,
     if (roles[i] == Role::Cached)
       continue;
     if (roles[i] == Role::Past) {
-      if (past == 0)
+      if (past == 0) {
         pasts[i].shape = emptyShapes[i].data();
+        pasts[i].data = zeros[i].empty() ? nullptr : zeros[i].data();
+      }
       inputs[i] = pasts[i];
       continue;
     }
