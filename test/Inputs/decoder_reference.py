@@ -67,7 +67,7 @@ class Checkpoint:
 
     def sparse(self, layer):
         if "first_k_dense_replace" in self.config:
-            return layer >= self.config["first_k_dense_replace"] and layer % self.config["moe_layer_freq"] == 0
+            return layer >= self.config["first_k_dense_replace"] and layer % self.config.get("moe_layer_freq", 1) == 0
         return (layer + 1) % self.config.get("decoder_sparse_step", 1) == 0 and layer not in self.config.get("mlp_only_layers", [])
 
     # ---- The reference, one token of one sequence after the other ----
@@ -272,6 +272,27 @@ class DeepSeek(Checkpoint):
             return self.mlp(x, block)
         y = sum(w * self.mlp(x, f"{block}.experts.{e}") for e, w in zip(*self.chosen(self.linear(x, block + ".gate"), block)))
         return y + self.mlp(x, block + ".shared_experts") if self.config["n_shared_experts"] else y
+
+
+def in_fp8(checkpoint, block, scales="float32"):
+    """The tensors with the matrices of projections and experts as 8-bit floats with a scale for each block, which the
+    checkpoint has from now on, too."""
+    stored, (rows, columns) = {}, block
+    for name, tensor in checkpoint.tensors.items():
+        if tensor.ndim != 2 or not ("_proj" in name or ".experts." in name):
+            stored[name] = tensor
+            continue
+        n, k = tensor.shape
+        padded = np.zeros((-(-n // rows) * rows, -(-k // columns) * columns), np.float32)
+        padded[:n, :k] = tensor
+        padded = padded.reshape(-1, rows, padded.shape[1] // columns, columns)
+        scale = (np.abs(padded).max((1, 3), keepdims=True) / 448).astype(dtype(scales)).astype(np.float32)
+        values = (padded / scale).clip(-448, 448).astype(dtype("float8_e4m3fn"))
+        whole = (values.astype(np.float32) * scale).reshape(padded.shape[0] * rows, -1)[:n, :k]
+        checkpoint.tensors[name] = whole.astype(tensor.dtype)
+        stored[name] = values.reshape(padded.shape[0] * rows, -1)[:n, :k]
+        stored[name + "_scale_inv"] = scale[:, 0, :, 0].astype(dtype(scales))
+    return stored
 
 
 def checkpoint_of(config, seed=0):

@@ -8,7 +8,7 @@ import unittest
 
 import moe_mlir
 import numpy as np
-from decoder_reference import checkpoint_of
+from decoder_reference import checkpoint_of, in_fp8
 from safetensors_files import save_folder
 
 ROOT = sys.argv.pop()
@@ -34,9 +34,12 @@ class DecoderCase(unittest.TestCase):
     def compile(self, *options):
         return subprocess.run([TOOL, self.folder, "-o", os.path.join(self.folder, "out"), *options], capture_output=True, text=True)
 
-    def check(self, config, sparse, tolerance=1e-5, shards=1):
+    def check(self, config, sparse, tolerance=1e-5, shards=1, fp8_scales=None):
         checkpoint = checkpoint_of(config)
-        self.save(config, checkpoint.tensors, shards)
+        tensors = checkpoint.tensors
+        if fp8_scales:
+            tensors = in_fp8(checkpoint, config["quantization_config"]["weight_block_size"], fp8_scales)
+        self.save(config, tensors, shards)
         done = self.compile("--remarks")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         model = moe_mlir.Model(os.path.join(self.folder, "out.so"))

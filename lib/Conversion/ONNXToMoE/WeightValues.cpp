@@ -38,7 +38,7 @@ WeightValues::WeightValues(ModuleOp module)
 std::optional<StridedBytes> WeightValues::bytes(Value value) {
   if (WeightOp weight = symbols.lookup(value)) {
     std::optional<WeightBytes> found = sources.find(weight);
-    if (!found || found->leaves[0].elementBits < 8)
+    if (!found || found->leaves[0].elementBits < 8 || !found->scaled.empty())
       return std::nullopt;
     return found->leaves[0];
   }

@@ -26,8 +26,8 @@ public:
   explicit WeightValues(ModuleOp module);
 
   /// What `value`, a weight or a constant, holds. None for other values, for
-  /// files that cannot be read (packing the weights will say why), and for
-  /// elements of less than a byte.
+  /// files that cannot be read (packing the weights will say why), for elements
+  /// of less than a byte, and for those that scales multiply.
   std::optional<StridedBytes> bytes(Value value);
   /// A weight of at most `most` elements as a constant; null otherwise.
   DenseElementsAttr constant(Value value, int64_t most);

@@ -43,6 +43,11 @@ WeightView WeightView::of(DenseElementsAttr constant) {
           rowMajorStrides(type.getShape())};
 }
 
+int64_t WeightView::fileBits() const {
+  bool scaled = weight && WeightOp(weight).getScaled();
+  return scaled ? 8 : storedBits(elementType);
+}
+
 WeightView WeightView::slice(int64_t dim, int64_t begin, int64_t size,
                              int64_t step) const {
   assert(begin >= 0 && size >= 0 && step > 0 &&
@@ -50,7 +55,7 @@ WeightView WeightView::slice(int64_t dim, int64_t begin, int64_t size,
          "a slice lies inside its weight");
   WeightView view = *this;
   if (size != 0) {
-    int64_t bit = bitOffset + begin * strides[dim] * storedBits(elementType);
+    int64_t bit = bitOffset + begin * strides[dim] * fileBits();
     view.offset += bit / 8;
     view.bitOffset = bit % 8;
   }
@@ -163,7 +168,7 @@ static DenseElementsAttr constantOfView(const WeightView &view) {
   RankedTensorType type = view.getType();
   if (auto signless = dyn_cast<IntegerType>(view.elementType))
     type = type.clone(IntegerType::get(type.getContext(), signless.getWidth()));
-  int64_t bits = storedBits(view.elementType);
+  int64_t bits = view.fileBits();
   size_t bytes = std::max<int64_t>(bits / 8, 1);
   ArrayRef<char> from = view.constant.getRawData();
   // Of a splat there is but one element.
@@ -199,7 +204,7 @@ static std::string contentKey(WeightOp weight, const WeightView &view) {
   std::string key;
   llvm::raw_string_ostream os(key);
   os << weight.getCheckpoint() << weight.getFile() << '\0' << view.offset << ' '
-     << view.bitOffset << ' ' << view.getType();
+     << view.bitOffset << ' ' << view.getType() << weight.getScaledAttr();
   for (auto [size, stride] : llvm::zip_equal(view.shape, view.strides))
     os << ' ' << (size <= 1 ? 0 : stride);
   return key;
@@ -258,7 +263,7 @@ WeightOp WeightSymbols::getOrCreate(const WeightView &view) {
     last += std::max<int64_t>(size - 1, 0) * stride;
     empty |= size == 0;
   }
-  int64_t bits = view.bitOffset + (last + 1) * storedBits(view.elementType);
+  int64_t bits = view.bitOffset + (last + 1) * view.fileBits();
   bool rowMajor = view.strides == rowMajorStrides(view.shape);
   StringRef stem = base.getSymName();
   stem = stem.take_front(stem.find("__view"));
@@ -271,7 +276,7 @@ WeightOp WeightSymbols::getOrCreate(const WeightView &view) {
                : builder.getDenseI64ArrayAttr(view.strides),
       view.bitOffset == 0 ? IntegerAttr()
                           : builder.getI64IntegerAttr(view.bitOffset),
-      /*hash=*/IntegerAttr(), /*section=*/IntegerAttr(),
+      /*hash=*/IntegerAttr(), /*section=*/IntegerAttr(), base.getScaledAttr(),
       TypeAttr::get(view.getType()));
   symbols.insert(found); // renames when the name is taken
   return found;

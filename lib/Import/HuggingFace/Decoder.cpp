@@ -14,6 +14,7 @@
 #include "DecoderBuilder.h"
 
 #include "llvm/ADT/StringSwitch.h"
+#include "llvm/Support/MathExtras.h"
 
 #include <cmath>
 
@@ -199,6 +200,11 @@ const SafetensorsTensor *DecoderBuilder::take(const std::string &name,
     return nullptr;
   }
   const SafetensorsTensor *tensor = found->second;
+  if (weights.blockRows > 0 && tensor->type->name == "F8_E4M3" &&
+      shape.size() == 2) {
+    takeScales(name, shape);
+    expected = nullptr;
+  }
   if (ArrayRef<int64_t>(tensor->shape) != shape)
     config.problem("tensor '" + name + "' has shape " +
                    shapeText(tensor->shape) + ", expects " + shapeText(shape));
@@ -208,10 +214,24 @@ const SafetensorsTensor *DecoderBuilder::take(const std::string &name,
   return tensor;
 }
 
+/// What a matrix of 8-bit floats is multiplied by.
+void DecoderBuilder::takeScales(const std::string &matrix,
+                                ArrayRef<int64_t> shape) {
+  std::string name = matrix + DecoderWeights::kScales.str();
+  const SafetensorsTensor *scales =
+      take(name,
+           {divideCeilSigned(shape[0], weights.blockRows),
+            divideCeilSigned(shape[1], weights.blockColumns)},
+           nullptr);
+  if (scales && !is_contained({"F32", "F16", "BF16"}, scales->type->name))
+    config.problem("tensor '" + name + "' is of type " + scales->type->name +
+                   ", expects F32, F16 or BF16");
+}
+
 Name DecoderBuilder::stack(const std::string &name,
                            ArrayRef<std::string> slices,
                            ArrayRef<int64_t> shape) {
-  if (weights.count(name))
+  if (weights.slices.count(name))
     return name;
   bool stacked = slices.size() != 1 || slices.front() != name;
   for (const std::string &slice : slices)
@@ -227,7 +247,7 @@ Name DecoderBuilder::initializer(const std::string &name,
   tensor.set_data_type(elements);
   for (int64_t dim : shape)
     tensor.add_dims(dim);
-  weights[name].assign(slices.begin(), slices.end());
+  weights.slices[name].assign(slices.begin(), slices.end());
   return name;
 }
 
@@ -528,6 +548,41 @@ std::vector<std::string> mlir::moe::supportedDecoders() {
   return names;
 }
 
+/// Weights of 8-bit floats with scales for blocks; activations stay floats.
+static void readQuantization(Config &config, DecoderWeights &weights,
+                             std::vector<std::string> &problems) {
+  constexpr const char *kKey = "quantization_config";
+  const json::Value *value = config.get(kKey);
+  if (!value)
+    return;
+  const json::Object *object = value->getAsObject();
+  if (!object)
+    return config.problem("key '" + Twine(kKey) + "' expects an object");
+  Config quantization(*object, problems, std::string(kKey) + ".");
+  for (auto [key, only] : {std::pair("quant_method", "fp8"), {"fmt", "e4m3"}}) {
+    StringRef otherwise = StringRef(key) == "fmt" ? only : "";
+    if (std::string found = quantization.string(key, otherwise); found != only)
+      return config.problem("key '" + Twine(kKey) + "." + key + "' expects " +
+                            only + ", '" + found + "' is not supported");
+  }
+  // Which matrices are 8-bit floats is seen from the tensors.
+  quantization.ignore(
+      {"activation_scheme", "ignored_layers", "modules_to_not_convert"});
+  const json::Value *block = quantization.get("weight_block_size");
+  const json::Array *sides = block ? block->getAsArray() : nullptr;
+  auto side = [&](size_t i) {
+    std::optional<int64_t> size =
+        sides && sides->size() == 2 ? (*sides)[i].getAsInteger() : std::nullopt;
+    return size && *size <= INT32_MAX ? *size : 0;
+  };
+  weights.blockRows = side(0);
+  weights.blockColumns = side(1);
+  if (weights.blockRows < 1 || weights.blockColumns < 1)
+    config.problem("key '" + Twine(kKey) +
+                   ".weight_block_size' expects two whole numbers from 1");
+  quantization.refuseUnknown();
+}
+
 std::vector<std::string>
 mlir::moe::buildDecoder(const json::Object &object,
                         const CheckpointTensors &tensors,
@@ -535,11 +590,9 @@ mlir::moe::buildDecoder(const json::Object &object,
   std::vector<std::string> problems;
   Config config(object, problems);
   std::string modelType = config.string("model_type");
-  if (config.has("quantization_config")) {
-    config.problem("quantized checkpoints (key 'quantization_config') are not "
-                   "supported");
+  readQuantization(config, weights, problems);
+  if (!problems.empty())
     return problems;
-  }
   const Architecture *family =
       llvm::find_if(kArchitectures, [&](const Architecture &candidate) {
         return candidate.modelType == modelType;

@@ -75,6 +75,7 @@ private:
   const SafetensorsTensor *take(const std::string &name,
                                 llvm::ArrayRef<int64_t> shape,
                                 const SafetensorsType *expected);
+  void takeScales(const std::string &matrix, llvm::ArrayRef<int64_t> shape);
   Name weight(const std::string &name, llvm::ArrayRef<int64_t> shape);
   /// The same in f32, as checkpoints may keep it whatever the others are.
   Name weightInF32(const std::string &name, llvm::ArrayRef<int64_t> shape);

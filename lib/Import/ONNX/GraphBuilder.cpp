@@ -380,13 +380,29 @@ FailureOr<FlatSymbolRefAttr> ModuleBuilder::weightSymbol(RankedTensorType type,
                  Twine(range.length) + " bytes, expects at most " +
                  Twine(kMaxDenseBytes));
   }
-  FlatSymbolRefAttr &symbol =
-      weights[{range.source, range.file, range.offset, range.length,
-               type.getAsOpaquePointer()}];
-  if (symbol)
-    return symbol;
+  auto key = std::make_tuple(range.source, range.file, range.offset,
+                             range.length, type.getAsOpaquePointer());
+  if (FlatSymbolRefAttr known = weights[key])
+    return known;
+  BlockScalesAttr scaled;
+  if (const TensorScales *scales = range.scales.get()) {
+    auto extent = [&](int64_t dim, int64_t block) {
+      return llvm::divideCeilSigned(type.getDimSize(dim), block);
+    };
+    FailureOr<FlatSymbolRefAttr> values = weightSymbol(
+        RankedTensorType::get(
+            {extent(0, scales->blockRows), extent(1, scales->blockColumns)},
+            convertElementType(scales->dataType, context)),
+        (name + ".scales").str(), scales->range);
+    if (failed(values))
+      return failure();
+    scaled = BlockScalesAttr::get(
+        context, *values, static_cast<int64_t>(range.offset),
+        type.getDimSize(1), scales->blockRows, scales->blockColumns);
+  }
   std::string unique = uniqueSymbol(name);
-  symbol = FlatSymbolRefAttr::get(context, unique);
+  FlatSymbolRefAttr symbol = FlatSymbolRefAttr::get(context, unique);
+  weights[key] = symbol;
   WeightOp::Properties weight;
   weight.setSymName(topBuilder.getStringAttr(unique));
   weight.setFile(topBuilder.getStringAttr(range.source->name(range.file)));
@@ -397,6 +413,8 @@ FailureOr<FlatSymbolRefAttr> ModuleBuilder::weightSymbol(RankedTensorType type,
   }
   weight.setOffset(topBuilder.getI64IntegerAttr(range.offset));
   weight.setLength(topBuilder.getI64IntegerAttr(range.length));
+  if (scaled)
+    weight.setScaled(scaled);
   weight.setType(TypeAttr::get(type));
   WeightOp::create(topBuilder, fileLoc, TypeRange(), ValueRange(), weight);
   return symbol;

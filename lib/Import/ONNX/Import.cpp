@@ -9,6 +9,7 @@
 #include "moe/Import/ONNX/Import.h"
 
 #include "Checkpoint.h"
+#include "ElementTypes.h"
 #include "Errors.h"
 #include "GraphBuilder.h"
 #include "ModelChecks.h"
@@ -141,10 +142,19 @@ LogicalResult Importer::loadFolder() {
     (void)report(Twine(problem));
   if (!problems.empty())
     return failure();
-  for (const auto &[name, slices] : weights) {
+  for (const auto &[name, slices] : weights.slices) {
     SmallVector<TensorRange> parts;
-    for (const std::string &slice : slices)
-      parts.push_back(checkpoint.range(*checkpoint.find(slice)));
+    for (const std::string &slice : slices) {
+      const Checkpoint::Tensor &tensor = *checkpoint.find(slice);
+      parts.push_back(checkpoint.range(tensor));
+      if (tensor.header.type->name != "F8_E4M3")
+        continue;
+      const Checkpoint::Tensor &scales =
+          *checkpoint.find(slice + DecoderWeights::kScales.str());
+      parts.back().scales = std::make_shared<TensorScales>(TensorScales{
+          checkpoint.range(scales), fromSafetensors(scales.header.type->name),
+          weights.blockRows, weights.blockColumns});
+    }
     tensors.bind(name, parts);
   }
   return report(tensors.resolve(model, {}));

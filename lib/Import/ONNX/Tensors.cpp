@@ -181,14 +181,17 @@ llvm::Error TensorTable::resolve(TensorProto &tensor, bool isInitializer,
 }
 
 /// Loads a small tensor from `parts`, whose sizes are right, and marks a large
-/// one.
+/// one, or one whose bytes are not yet its elements.
 llvm::Error TensorTable::place(TensorProto &tensor,
                                ArrayRef<TensorRange> parts) {
   tensor.clear_external_data();
   uint64_t length = 0;
-  for (const TensorRange &part : parts)
+  bool isScaled = false;
+  for (const TensorRange &part : parts) {
     length += part.length;
-  if (length > kMaxDenseBytes) {
+    isScaled |= part.scales != nullptr;
+  }
+  if (length > kMaxDenseBytes || isScaled) {
     tensor.set_data_location(TensorProto::EXTERNAL);
     ::onnx::StringStringEntryProto *mark = tensor.add_external_data();
     mark->set_key("location");

@@ -14,6 +14,8 @@
 
 #include "llvm/ADT/SmallVector.h"
 
+#include <memory>
+
 namespace onnx {
 class ModelProto;
 class NodeProto;
@@ -28,12 +30,23 @@ class RankedTensorType;
 
 namespace mlir::moe::onnx_import {
 
+struct TensorScales;
+
 /// Bytes of a tensor that is not loaded.
 struct TensorRange {
   const SourceFiles *source;
   unsigned file;
   uint64_t offset;
   uint64_t length;
+  /// Of matrices of 8-bit floats that stand for floats of the tensor's type.
+  std::shared_ptr<const TensorScales> scales = nullptr;
+};
+
+/// What the elements of a matrix are multiplied by, one for a block each.
+struct TensorScales {
+  TensorRange range;
+  int32_t dataType;
+  int64_t blockRows, blockColumns;
 };
 
 /// "node 'n' (Op)" for messages; a nameless node is named after its output.

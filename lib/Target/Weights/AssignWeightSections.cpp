@@ -85,6 +85,8 @@ private:
       return llvm::to_vector(packed.getSources());
     if (auto quantized = dyn_cast<QuantizedWeightOp>(op))
       return {quantized.getSourceAttr()};
+    if (auto weight = dyn_cast<WeightOp>(op); weight && weight.getScaled())
+      return {weight.getScaledAttr().getScales()};
     return {};
   }
 
@@ -110,6 +112,11 @@ private:
           {bits, weight.getFileAttr(), weight.getOffsetAttr(),
            b.getI64IntegerAttr(weight.getBitOffset().value_or(0)),
            b.getDenseI64ArrayAttr(shape), b.getDenseI64ArrayAttr(strides)});
+      // Scaled to floats of one type or another.
+      if (BlockScalesAttr scaled = weight.getScaledAttr())
+        description = b.getArrayAttr({description, scaled,
+                                      TypeAttr::get(type.getElementType()),
+                                      describe(scaled.getScales())});
     } else if (auto quantized = dyn_cast<QuantizedWeightOp>(op)) {
       description = b.getArrayAttr(
           {quantized.getPartAttr(), quantized.getBitsAttr(),

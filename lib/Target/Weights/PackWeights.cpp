@@ -124,6 +124,8 @@ public:
 private:
   bool pack(Section &section, std::string &error);
   bool copy(const Section &section, std::string &error);
+  bool copyScaled(const Section &section, const StridedBytes &tensor,
+                  const BlockScaledMatrix &scaled, std::string &error);
   bool packPanels(Section &section, std::string &error);
   bool append(const Section &section, const void *data, int64_t size,
               std::string &error);
@@ -148,9 +150,46 @@ bool Packer::append(const Section &section, const void *data, int64_t size,
   return true;
 }
 
+bool Packer::copyScaled(const Section &section, const StridedBytes &tensor,
+                        const BlockScaledMatrix &scaled, std::string &error) {
+  if (tensor.getNumElements() == 0)
+    return true;
+  size_t rank = tensor.shape.size();
+  int64_t count = rank ? tensor.shape.back() : 1;
+  std::vector<uint8_t> row(count * byteSize(scaled.result));
+  SmallVector<int64_t> index(std::max<size_t>(rank, 1) - 1, 0);
+  PanelColumn column{tensor.data, rank ? tensor.strides.back() : 0};
+  while (true) {
+    scaled.read(column, count, row.data());
+    if (!append(section, row.data(), static_cast<int64_t>(row.size()), error))
+      return false;
+    // The next row.
+    size_t i = index.size();
+    while (i > 0) {
+      --i;
+      column.data += tensor.strides[i];
+      if (++index[i] < tensor.shape[i])
+        break;
+      column.data -= index[i] * tensor.strides[i];
+      index[i] = 0;
+      if (i == 0)
+        return true;
+    }
+    if (index.empty())
+      return true;
+  }
+}
+
 bool Packer::copy(const Section &section, std::string &error) {
   std::vector<uint8_t> buffer;
-  for (const StridedBytes &leaf : section.sources.front().bytes.leaves) {
+  const WeightBytes &bytes = section.sources.front().bytes;
+  for (auto [i, leaf] : llvm::enumerate(bytes.leaves)) {
+    if (const BlockScaledMatrix *scaled = bytes.scalesOf(i)) {
+      if (!copyScaled(section, leaf, *scaled, error))
+        return false;
+      WeightSources::release(leaf);
+      continue;
+    }
     StridedBytes tensor = leaf.canonical();
     int64_t count = tensor.getNumElements(), size = tensor.elementSize;
     int64_t chunk = std::max<int64_t>(kChunkBytes / size, 1);
@@ -176,31 +215,27 @@ bool Packer::copy(const Section &section, std::string &error) {
   return true;
 }
 
-/// Column `n` of expert `e` of a weight [E, N, K].
-static PanelColumn findColumn(const WeightBytes &weight, int64_t rows,
-                              int64_t e, int64_t n) {
+/// Column `n` of expert `e` of a weight [E, N, K], and the matrix of scaled
+/// floats that it lies in, if it does.
+static std::pair<PanelColumn, const BlockScaledMatrix *>
+findColumn(const WeightBytes &weight, int64_t rows, int64_t e, int64_t n) {
   // A stack has its slices of rank 2 (experts) or 1 (columns) as leaves.
-  auto columnAt = [](const StridedBytes &leaf, int64_t offset) -> PanelColumn {
+  auto columnAt = [&](size_t index, int64_t offset) {
+    const StridedBytes &leaf = weight.leaves[index];
+    const BlockScaledMatrix *scaled = weight.scalesOf(index);
     int64_t stride = leaf.strides.back();
     if (leaf.elementBits >= 8)
-      return {leaf.data + offset, stride};
+      return std::pair(PanelColumn{leaf.data + offset, stride}, scaled);
     offset += leaf.bitOffset;
-    return {leaf.data + offset / 8, stride, offset % 8};
+    return std::pair(PanelColumn{leaf.data + offset / 8, stride, offset % 8},
+                     scaled);
   };
   const StridedBytes &first = weight.leaves.front();
   if (first.shape.size() == 3)
-    return columnAt(first, e * first.strides[0] + n * first.strides[1]);
-  if (first.shape.size() == 2) {
-    const StridedBytes &leaf = weight.leaves[e];
-    return columnAt(leaf, n * leaf.strides[0]);
-  }
-  return columnAt(weight.leaves[e * rows + n], 0);
-}
-
-static FloatKind floatKind(Type type) {
-  if (type.isF32())
-    return FloatKind::F32;
-  return type.isF16() ? FloatKind::F16 : FloatKind::BF16;
+    return columnAt(0, e * first.strides[0] + n * first.strides[1]);
+  if (first.shape.size() == 2)
+    return columnAt(e, n * weight.leaves[e].strides[0]);
+  return columnAt(e * rows + n, 0);
 }
 
 /// Null for a source that stays as it is.
@@ -255,6 +290,12 @@ bool Packer::packPanels(Section &section, std::string &error) {
   group = std::min(group, std::max<int64_t>(numPanels, 1));
   std::vector<uint8_t> buffer(group * panelBytes);
   SmallVector<PanelColumn> all(group * grouped::kPanelColumns);
+  int64_t floatBytes = 0; // of a column of floats that were scaled
+  for (const Source &source : section.sources)
+    if (!source.bytes.scaled.empty())
+      floatBytes =
+          source.bytes.leaves.front().shape.back() * byteSize(FloatKind::F32);
+  std::vector<uint8_t> floats(group * grouped::kPanelColumns * floatBytes);
   SmallVector<std::unique_ptr<PartQuantizer>> quantizers;
   for (Source &source : section.sources)
     quantizers.push_back(makeQuantizer(source));
@@ -272,9 +313,18 @@ bool Packer::packPanels(Section &section, std::string &error) {
           int64_t n = p / numWeights * grouped::kPanelColumns + c;
           PanelColumn &column = all[(p - p0) * grouped::kPanelColumns + c];
           column = PanelColumn();
-          if (n < columns)
-            column = findColumn(section.sources[p % numWeights].bytes, columns,
-                                e, n);
+          if (n < columns) {
+            const WeightBytes &bytes = section.sources[p % numWeights].bytes;
+            const BlockScaledMatrix *scaled;
+            std::tie(column, scaled) = findColumn(bytes, columns, e, n);
+            if (scaled) {
+              uint8_t *out =
+                  floats.data() +
+                  ((p - p0) * grouped::kPanelColumns + c) * floatBytes;
+              scaled->read(column, bytes.leaves.front().shape.back(), out);
+              column = {out, byteSize(scaled->result)};
+            }
+          }
           PartQuantizer *quantizer = quantizers[p % numWeights].get();
           if (quantizer && column.data &&
               !quantizer->replace(column, stride, error))

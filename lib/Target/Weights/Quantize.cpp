@@ -27,11 +27,11 @@ using namespace mlir::moe;
 // Floats
 //===----------------------------------------------------------------------===//
 
-static float fromBF16(uint16_t bits) {
+float mlir::moe::fromBF16(uint16_t bits) {
   return llvm::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
 }
 
-static float fromF16(uint16_t bits) {
+float mlir::moe::fromF16(uint16_t bits) {
   // The exponent's bias differs by 112; the product also scales subnormals.
   float magnitude =
       llvm::bit_cast<float>((bits & uint32_t(0x7fff)) << 13) * 0x1p112f;
@@ -51,8 +51,7 @@ static void loadAll(const PanelColumn &column, std::vector<float> &values,
   }
 }
 
-/// The nearest `kind`, as its bits in the lowest bytes and as f32.
-static std::pair<uint32_t, float> roundTo(FloatKind kind, float value) {
+std::pair<uint32_t, float> mlir::moe::roundTo(FloatKind kind, float value) {
   if (kind == FloatKind::F32)
     return {llvm::bit_cast<uint32_t>(value), value};
   llvm::APFloat rounded(value);

@@ -88,6 +88,12 @@ const WeightSources::File &WeightSources::open(WeightOp weight) {
   return it->second;
 }
 
+FloatKind moe::floatKind(Type type) {
+  if (type.isF32())
+    return FloatKind::F32;
+  return type.isF16() ? FloatKind::F16 : FloatKind::BF16;
+}
+
 FailureOr<WeightBytes> WeightSources::resolve(Operation *symbol) {
   std::string error;
   Operation *at = symbol;
@@ -113,6 +119,11 @@ FailureOr<WeightBytes> WeightSources::find(Operation *symbol,
       FailureOr<WeightBytes> slice = find(lookup(ref), error, at);
       if (failed(slice))
         return failure();
+      if (!slice->scaled.empty() || !all.scaled.empty()) {
+        all.scaled.resize(all.leaves.size());
+        slice->scaled.resize(slice->leaves.size());
+        llvm::append_range(all.scaled, slice->scaled);
+      }
       llvm::append_range(all.leaves, slice->leaves);
     }
     return all;
@@ -125,32 +136,20 @@ FailureOr<WeightBytes> WeightSources::find(Operation *symbol,
   if (!weight)
     return reject("expects a weight or a stack of weights as source, got '" +
                   symbol->getName().getStringRef() + "'");
-  std::string subject = ("weight '" + weight.getSymName() + "': ").str();
-  if (weight.getCheckpoint() && folders[1].path.empty())
-    return reject(subject +
-                  "lies in a checkpoint, expects the module to have " +
-                  kCheckpointDirAttr);
-  const File &file = open(weight);
-  if (!file.error.empty())
-    return reject(subject + "file '" + weight.getFile() + "' " + file.error);
-  uint64_t offset = weight.getOffset(), length = weight.getLength();
-  if (offset > file.size || length > file.size - offset)
-    return reject(subject + "file '" + weight.getFile() +
-                  "' is too short: expects at least " + Twine(offset + length) +
-                  " bytes, got " + Twine(file.size));
+  FailureOr<const uint8_t *> data = bytesOf(weight, error);
+  if (failed(data))
+    return failure();
   RankedTensorType type = weight.getWeightType();
-  int64_t bits = type.getElementTypeBitWidth();
+  BlockScalesAttr scaled = weight.getScaledAttr();
+  int64_t bits = scaled ? 8 : type.getElementTypeBitWidth();
   StridedBytes tensor;
   // The verifier ties shape and strides to `length`.
-  tensor.data =
-      file.region
-          ? reinterpret_cast<const uint8_t *>(file.region->const_data()) +
-                offset
-          : nullptr;
+  tensor.data = *data;
   tensor.elementSize = std::max<int64_t>(bits / 8, 1);
   if (!llvm::isPowerOf2_64(bits) || tensor.elementSize > 16) {
     llvm::raw_string_ostream(error)
-        << subject << "unsupported element type " << type.getElementType();
+        << "weight '" << weight.getSymName() << "': unsupported element type "
+        << type.getElementType();
     return failure();
   }
   int64_t unit = tensor.elementSize;
@@ -161,7 +160,44 @@ FailureOr<WeightBytes> WeightSources::find(Operation *symbol,
   llvm::append_range(tensor.shape, type.getShape());
   for (int64_t stride : weight.getElementStrides())
     tensor.strides.push_back(stride * unit);
-  return WeightBytes{{tensor}};
+  WeightBytes result{{tensor}, {}};
+  if (!scaled || !tensor.data)
+    return result;
+  auto scales = cast<WeightOp>(lookup(scaled.getScales()));
+  at = scales;
+  FailureOr<const uint8_t *> values = bytesOf(scales, error);
+  if (failed(values))
+    return failure();
+  at = symbol;
+  result.scaled.push_back(
+      {tensor.data - (weight.getOffset() - scaled.getOffset()),
+       scaled.getColumns(), scaled.getBlockRows(), scaled.getBlockColumns(),
+       *values, floatKind(scales.getWeightType().getElementType()),
+       floatKind(type.getElementType())});
+  return result;
+}
+
+FailureOr<const uint8_t *> WeightSources::bytesOf(WeightOp weight,
+                                                  std::string &error) {
+  auto reject = [&](const Twine &why) {
+    error = ("weight '" + weight.getSymName() + "': " + why).str();
+    return failure();
+  };
+  if (weight.getCheckpoint() && folders[1].path.empty())
+    return reject(Twine("lies in a checkpoint, expects the module to have ") +
+                  kCheckpointDirAttr);
+  const File &file = open(weight);
+  if (!file.error.empty())
+    return reject("file '" + weight.getFile() + "' " + file.error);
+  uint64_t offset = weight.getOffset(), length = weight.getLength();
+  if (offset > file.size || length > file.size - offset)
+    return reject("file '" + weight.getFile() +
+                  "' is too short: expects at least " + Twine(offset + length) +
+                  " bytes, got " + Twine(file.size));
+  return file.region
+             ? reinterpret_cast<const uint8_t *>(file.region->const_data()) +
+                   offset
+             : nullptr;
 }
 
 void WeightSources::release(const StridedBytes &tensor) {

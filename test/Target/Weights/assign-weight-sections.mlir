@@ -27,6 +27,15 @@ moe.weight_stack @stack [@e0, @e1] : tensor<2x4x8xf32>
 grouped.packed_weight @packed [@stack] : tensor<2x1x8x16xf32>
 // CHECK: grouped.packed_weight @again [@stack] {section = 1052928 : i64}
 grouped.packed_weight @again [@stack] : tensor<2x1x8x16xf32>
+// Scales are a part of what they are for. Other blocks of the same bytes are another section.
+// CHECK: moe.weight @scales {file = "m.data", length = 16 : i64, offset = 192 : i64} : tensor<2x2xf32>
+moe.weight @scales {file = "m.data", offset = 192 : i64, length = 16 : i64} : tensor<2x2xf32>
+// CHECK: moe.weight @scaled {{.*}}section = 1053952 : i64
+moe.weight @scaled {file = "m.data", offset = 96 : i64, length = 96 : i64, scaled = #moe.block_scales<scales = @scales, offset = 96, columns = 12, block_rows = 4, block_columns = 6>} : tensor<8x12xbf16>
+// CHECK: moe.weight @flat_scaled {{.*}}section = 1053952 : i64
+moe.weight @flat_scaled {file = "m.data", offset = 96 : i64, length = 96 : i64, scaled = #moe.block_scales<scales = @scales, offset = 96, columns = 12, block_rows = 4, block_columns = 6>} : tensor<96xbf16>
+// CHECK: moe.weight @other_blocks {{.*}}section = 1054144 : i64
+moe.weight @other_blocks {file = "m.data", offset = 96 : i64, length = 96 : i64, scaled = #moe.block_scales<scales = @scales, offset = 96, columns = 12, block_rows = 5, block_columns = 6>} : tensor<8x12xbf16>
 
 func.func @main() {
   %0 = moe.get_weight @first : memref<1x3x1xi32>
@@ -37,5 +46,8 @@ func.func @main() {
   %5 = moe.get_weight @stack : memref<2x4x8xf32>
   %6 = moe.get_weight @packed : memref<2x1x8x16xf32>
   %7 = moe.get_weight @again : memref<2x1x8x16xf32>
+  %8 = moe.get_weight @scaled : memref<8x12xbf16>
+  %9 = moe.get_weight @flat_scaled : memref<96xbf16>
+  %10 = moe.get_weight @other_blocks : memref<8x12xbf16>
   return
 }

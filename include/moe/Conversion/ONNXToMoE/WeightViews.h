@@ -59,6 +59,8 @@ struct WeightView {
   std::optional<WeightView> unpack(int64_t bits) const;
 
   RankedTensorType getType() const;
+  /// The bits between neighbours of stride 1.
+  int64_t fileBits() const;
 };
 
 /// The `moe.weight` symbols of a module; makes one for a view unless the module

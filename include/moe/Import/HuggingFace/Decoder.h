@@ -31,9 +31,15 @@ namespace mlir::moe {
 /// The tensors of a checkpoint by name.
 using CheckpointTensors = std::map<std::string, const SafetensorsTensor *>;
 
-/// The tensors of the checkpoint that an initializer of the graph consists of:
-/// one, or its slices along dimension 0.
-using DecoderWeights = std::map<std::string, std::vector<std::string>>;
+struct DecoderWeights {
+  /// The tensors of the checkpoint that an initializer of the graph consists
+  /// of: one, or its slices along dimension 0.
+  std::map<std::string, std::vector<std::string>> slices;
+  /// A matrix of 8-bit floats has scales, one for a block of so many rows and
+  /// columns, which are the tensor with its name and this suffix.
+  int64_t blockRows = 0, blockColumns = 0;
+  static constexpr llvm::StringLiteral kScales = "_scale_inv";
+};
 
 /// Builds `model`, whose initializers have no values but those in `weights`.
 /// Returns a line for each thing that is missing, contradictory or unknown:

@@ -17,6 +17,7 @@
 #include "moe/Target/Weights/PanelPacking.h"
 
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace mlir::moe {
@@ -26,6 +27,12 @@ enum class FloatKind { F32, F16, BF16 };
 inline int64_t byteSize(FloatKind kind) {
   return kind == FloatKind::F32 ? 4 : 2;
 }
+
+float fromBF16(uint16_t bits);
+float fromF16(uint16_t bits);
+
+/// The nearest `kind`, as its bits in the lowest bytes and as f32.
+std::pair<uint32_t, float> roundTo(FloatKind kind, float value);
 
 struct QuantizationScheme {
   /// 2, 4 or 8.

@@ -18,6 +18,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/SymbolTable.h"
 #include "moe/Dialect/MoE/IR/MoE.h"
+#include "moe/Target/Weights/BlockScales.h"
 #include "moe/Target/Weights/PackWeights.h"
 #include "moe/Target/Weights/PanelPacking.h"
 #include "llvm/ADT/StringMap.h"
@@ -32,7 +33,17 @@ namespace mlir::moe {
 /// for a plain weight, as many as there are slices for a stack.
 struct WeightBytes {
   SmallVector<StridedBytes, 1> leaves;
+  /// What reads the leaves that are 8-bit floats: one for each leaf, without
+  /// data for one that is as it is, or none at all.
+  SmallVector<BlockScaledMatrix, 0> scaled;
+
+  const BlockScaledMatrix *scalesOf(size_t leaf) const {
+    return scaled.empty() || !scaled[leaf].data ? nullptr : &scaled[leaf];
+  }
 };
+
+/// Of f32, f16 or bf16.
+FloatKind floatKind(Type type);
 
 class WeightSources {
 public:
@@ -61,6 +72,8 @@ private:
   FailureOr<WeightBytes> find(Operation *symbol, std::string &error,
                               Operation *&at);
   const File &open(WeightOp weight);
+  /// The bytes of `weight`, all of which are there; null of an empty file.
+  FailureOr<const uint8_t *> bytesOf(WeightOp weight, std::string &error);
   static void map(const WeightFolder &folder, StringRef name, File &file);
 
   SymbolTable symbols;

@@ -90,11 +90,15 @@ SmallVector<int64_t> WeightOp::getElementStrides() {
   return rowMajorStrides(getWeightType().getShape());
 }
 
+int64_t WeightOp::getFileBits() {
+  return getScaled() ? 8 : storedBits(getWeightType().getElementType());
+}
+
 LogicalResult WeightOp::verify() {
   RankedTensorType type = getWeightType();
   if (!type.hasStaticShape()) // W1
     return emitOpError("expects a static shape, got ") << type;
-  int64_t bits = storedBits(type.getElementType());
+  int64_t bits = getFileBits();
   if (bits == 0) // W1
     return emitOpError("expects integer or float elements, got ")
            << type.getElementType();
@@ -134,6 +138,49 @@ LogicalResult WeightOp::verify() {
   if (static_cast<int64_t>(getLength()) != required) // W2
     return emitOpError("expects a length of ")
            << required << " bytes for " << type << ", got " << getLength();
+  BlockScalesAttr scaled = getScaledAttr();
+  if (!scaled)
+    return success();
+  Type element = type.getElementType();
+  if (!element.isF32() && !element.isF16() && !element.isBF16()) // W8
+    return emitOpError("expects f32, f16 or bf16 elements with scales, got ")
+           << element;
+  if (scaled.getColumns() < 1 || scaled.getBlockRows() < 1 ||
+      scaled.getBlockColumns() < 1) // W8
+    return emitOpError("expects at least 1 column, and 1 row and column of a "
+                       "block of scales");
+  return success();
+}
+
+LogicalResult WeightOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
+  BlockScalesAttr scaled = getScaledAttr();
+  if (!scaled)
+    return success();
+  auto scales =
+      symbolTable.lookupNearestSymbolFrom<WeightOp>(*this, scaled.getScales());
+  RankedTensorType type = scales ? scales.getWeightType() : RankedTensorType();
+  Type element = type ? type.getElementType() : Type();
+  if (!type || type.getRank() != 2 || !type.hasStaticShape() ||
+      scales.getStrides() || scales.getScaled() ||
+      !(element.isF32() || element.isF16() || element.isBF16())) // W8
+    return emitOpError("expects ")
+           << scaled.getScales() << " to name a contiguous weight of rank 2 "
+           << "with f32, f16 or bf16 elements";
+  int64_t columns =
+      llvm::divideCeilSigned(scaled.getColumns(), scaled.getBlockColumns());
+  if (type.getDimSize(1) != columns) // W8
+    return emitOpError("expects ") << scaled.getScales() << " to have "
+                                   << columns << " columns, got " << type;
+  // No place without a scale.
+  int64_t first = scaled.getOffset(), bytes;
+  int64_t begin = static_cast<int64_t>(getOffset());
+  int64_t size = begin + static_cast<int64_t>(getLength()) - first;
+  if (first < 0 || begin < first ||
+      (!llvm::MulOverflow(type.getDimSize(0), scaled.getBlockRows(), bytes) &&
+       !llvm::MulOverflow(bytes, scaled.getColumns(), bytes) &&
+       size > bytes)) // W8
+    return emitOpError("expects bytes of the matrix that ")
+           << scaled.getScales() << " has scales for";
   return success();
 }
 

@@ -715,3 +715,46 @@ func.func @f(%x: tensor<?x16xf32>, %s: tensor<8xi64>, %w: tensor<8x24x16xf64>) {
   %y = moe.grouped_matmul %x, %s weights(%w) : tensor<?x16xf32>, tensor<8xi64>, (tensor<8x24x16xf64>) -> tensor<?x24xf32>
   return
 }
+
+// -----
+
+// W8: scales of 8-bit floats.
+
+moe.weight @s {file = "w.bin", offset = 64 : i64, length = 16 : i64} : tensor<2x2xf32>
+// expected-error@+1 {{'moe.weight' op expects f32, f16 or bf16 elements with scales, got 'i8'}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 64 : i64, scaled = #moe.block_scales<scales = @s, offset = 0, columns = 8, block_rows = 4, block_columns = 4>} : tensor<8x8xi8>
+
+// -----
+
+moe.weight @s {file = "w.bin", offset = 64 : i64, length = 16 : i64} : tensor<2x2xf32>
+// expected-error@+1 {{'moe.weight' op expects at least 1 column, and 1 row and column of a block of scales}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 64 : i64, scaled = #moe.block_scales<scales = @s, offset = 0, columns = 8, block_rows = 4, block_columns = 0>} : tensor<8x8xbf16>
+
+// -----
+
+// expected-error@+1 {{'moe.weight' op expects @s to name a contiguous weight of rank 2 with f32, f16 or bf16 elements}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 64 : i64, scaled = #moe.block_scales<scales = @s, offset = 0, columns = 8, block_rows = 4, block_columns = 4>} : tensor<8x8xbf16>
+
+// -----
+
+moe.weight @s {file = "w.bin", offset = 64 : i64, length = 16 : i64, strides = array<i64: 1, 2>} : tensor<2x2xf32>
+// expected-error@+1 {{'moe.weight' op expects @s to name a contiguous weight of rank 2 with f32, f16 or bf16 elements}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 64 : i64, scaled = #moe.block_scales<scales = @s, offset = 0, columns = 8, block_rows = 4, block_columns = 4>} : tensor<8x8xbf16>
+
+// -----
+
+moe.weight @s {file = "w.bin", offset = 64 : i64, length = 16 : i64} : tensor<2x2xf32>
+// expected-error@+1 {{'moe.weight' op expects @s to have 3 columns, got 'tensor<2x2xf32>'}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 64 : i64, scaled = #moe.block_scales<scales = @s, offset = 0, columns = 8, block_rows = 4, block_columns = 3>} : tensor<8x8xbf16>
+
+// -----
+
+moe.weight @s {file = "w.bin", offset = 64 : i64, length = 16 : i64} : tensor<2x2xf32>
+// expected-error@+1 {{'moe.weight' op expects bytes of the matrix that @s has scales for}}
+moe.weight @w {file = "w.bin", offset = 1 : i64, length = 64 : i64, scaled = #moe.block_scales<scales = @s, offset = 0, columns = 8, block_rows = 4, block_columns = 4>} : tensor<8x8xbf16>
+
+// -----
+
+moe.weight @s {file = "w.bin", offset = 64 : i64, length = 16 : i64} : tensor<2x2xf32>
+// expected-error@+1 {{'moe.weight' op expects bytes of the matrix that @s has scales for}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 64 : i64, scaled = #moe.block_scales<scales = @s, offset = 1, columns = 8, block_rows = 4, block_columns = 4>} : tensor<8x8xbf16>

@@ -11,6 +11,9 @@ moe.weight @w0 {file = "m.data", offset = 0 : i64, length = 16 : i64} : tensor<4
 moe.weight_stack @s [@w0, @w0] : tensor<2x4xf32>
 // CHECK: moe.weight{{.*}}bit_offset = 4 : i64{{.*}} : tensor<8x24x1xi4>
 moe.weight @z {file = "m.data", offset = 0 : i64, length = 97 : i64, bit_offset = 4 : i64} : tensor<8x24x1xi4>
+// CHECK: moe.weight @f8 {{.*}}scaled = #moe.block_scales<scales = @f8s, offset = 4, columns = 32, block_rows = 16, block_columns = 20>{{.*}} : tensor<48x16xbf16>
+moe.weight @f8s {file = "m.data", offset = 2000 : i64, length = 24 : i64} : tensor<3x2xf32>
+moe.weight @f8 {file = "m.data", offset = 4 : i64, length = 1520 : i64, strides = array<i64: 32, 1>, scaled = #moe.block_scales<scales = @f8s, offset = 4, columns = 32, block_rows = 16, block_columns = 20>} : tensor<48x16xbf16>
 // CHECK: moe.quantized_weight @q integers of @gate {asymmetric, bits = 4 : i64, block_size = 16 : i64, scale_type = bf16} : tensor<8x24x32xi4>
 moe.quantized_weight @q integers of @gate {asymmetric, bits = 4 : i64, block_size = 16 : i64, scale_type = bf16} : tensor<8x24x32xi4>
 // CHECK: moe.quantized_weight @qs scales of @gate {{.*}} : tensor<8x24x2xbf16>

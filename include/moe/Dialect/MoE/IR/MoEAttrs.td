@@ -8,6 +8,7 @@
 #ifndef MOE_DIALECT_MOE_IR_MOEATTRS_TD
 #define MOE_DIALECT_MOE_IR_MOEATTRS_TD
 
+include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/EnumAttr.td"
 include "moe/Dialect/MoE/IR/MoEDialect.td"
 
@@ -75,5 +76,18 @@ def MoE_EncodingAttr : MoE_EnumAttr<MoE_Encoding, "encoding">;
 def MoE_NaNRuleAttr : MoE_EnumAttr<MoE_NaNRule, "nan">;
 def MoE_TieBreakAttr : MoE_EnumAttr<MoE_TieBreak, "tie_break">;
 def MoE_QuantizedPartAttr : EnumAttr<MoE_Dialect, MoE_QuantizedPart, "part">;
+
+def MoE_BlockScalesAttr : AttrDef<MoE_Dialect, "BlockScales"> {
+  let mnemonic = "block_scales";
+  let summary = "the scales of a matrix of 8-bit floats in a file";
+  let description = [{
+    A row-major matrix with `columns` columns begins at byte `offset` of a file.
+    Its blocks of `block_rows` rows and `block_columns` columns, the last ones of
+    which may be smaller, share an element of the weight `scales` each.
+  }];
+  let parameters = (ins "FlatSymbolRefAttr":$scales, "int64_t":$offset,
+    "int64_t":$columns, "int64_t":$block_rows, "int64_t":$block_columns);
+  let assemblyFormat = "`<` struct(params) `>`";
+}
 
 #endif // MOE_DIALECT_MOE_IR_MOEATTRS_TD

@@ -20,7 +20,8 @@ include "moe/Dialect/MoE/IR/MoEInterfaces.td"
 //===----------------------------------------------------------------------===//
 
 def MoE_WeightOp : MoE_Op<"weight", [
-    Symbol, DeclareOpInterfaceMethods<WeightSymbolOpInterface>]> {
+    Symbol, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+    DeclareOpInterfaceMethods<WeightSymbolOpInterface>]> {
   let summary = "a weight tensor that lies in a file";
   let description = [{
     Declares `sym_name` as a constant tensor whose elements lie, little endian,
@@ -36,6 +37,12 @@ def MoE_WeightOp : MoE_Op<"weight", [
     the first one in the lowest bits; `bit_offset` is where in byte `offset` the
     tensor begins.
 
+    With `scaled` the file holds 8-bit floats (E4M3FN), for which offset, length
+    and strides count. An element is one of them, with its place in the matrix
+    that `scaled` describes, times the scale of that place's block: the product
+    in f32, rounded to the element type. So a view of the matrix, whatever its
+    shape and strides are, keeps `scaled` as it is.
+
     The bytes are read when the weight file of the compiled model is written,
     never before. `hash` is the 64-bit xxh3 of the `length` bytes, if known.
     `section` is the byte offset of the tensor's contiguous, row-major copy in
@@ -50,10 +57,18 @@ def MoE_WeightOp : MoE_Op<"weight", [
     // The up half of fused gate and up projections [E, 2 * I, H].
     moe.weight @up {file = "m.data", offset = 6144 : i64, length = 18432 : i64,
                     strides = array<i64: 3072, 32, 1>} : tensor<8x48x32xf32>
+    // Columns 0 to 15 of a matrix of 8-bit floats, in blocks of 16 x 16.
+    moe.weight @s {file = "m.data", offset = 3072 : i64, length = 24 : i64}
+      : tensor<3x2xf32>
+    moe.weight @w {file = "m.data", offset = 0 : i64, length = 1520 : i64,
+                   strides = array<i64: 32, 1>,
+                   scaled = #moe.block_scales<scales = @s, offset = 0,
+                     columns = 32, block_rows = 16, block_columns = 16>}
+      : tensor<48x16xbf16>
     ```
 
     Constraints: W1 (static shape), W2 (offset, length), W3 (strides), W6 (bit
-    offset).
+    offset), W8 (scales).
   }];
   let arguments = (ins
     SymbolNameAttr:$sym_name,
@@ -65,10 +80,13 @@ def MoE_WeightOp : MoE_Op<"weight", [
     OptionalAttr<I64Attr>:$bit_offset,
     OptionalAttr<I64Attr>:$hash,
     OptionalAttr<I64Attr>:$section,
+    OptionalAttr<MoE_BlockScalesAttr>:$scaled,
     TypeAttrOf<AnyRankedTensor>:$type);
   let assemblyFormat = "$sym_name attr-dict `:` $type";
   let hasVerifier = 1;
   let extraClassDeclaration = [{
+    /// The bits that an element takes in the file.
+    int64_t getFileBits();
     /// The element strides: `strides`, or the row-major ones.
     SmallVector<int64_t> getElementStrides();
   }];
