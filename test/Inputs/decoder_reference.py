@@ -48,8 +48,9 @@ class Checkpoint:
             self.make(layer + "block_sparse_moe.input_linear.weight", self.experts, 2 * inner, h)
             self.make(layer + "block_sparse_moe.output_linear.weight", self.experts, h, inner)
             return
-        block = layer + ("block_sparse_moe" if self.kind == "mixtral" else "mlp")
-        names = ("w1", "w3", "w2") if self.kind == "mixtral" else ("gate_proj", "up_proj", "down_proj")
+        mixtral = self.kind in ("mixtral", "phimoe")
+        block = layer + ("block_sparse_moe" if mixtral else "mlp")
+        names = ("w1", "w3", "w2") if mixtral else ("gate_proj", "up_proj", "down_proj")
         self.make(block + ".gate.weight", self.experts, h)
         for e in range(self.experts):
             self.make_mlp(f"{block}.experts.{e}", h, inner, names)
@@ -104,6 +105,12 @@ class Checkpoint:
                 low, high = rope["low_freq_factor"], rope["high_freq_factor"]
                 keep = np.clip((turns - low) / (high - low), 0, 1)
                 f[i] = f[i] * keep + f[i] / rope["factor"] * (1 - keep)
+        elif kind == "longrope":
+            long = self.length > rope["original_max_position_embeddings"]
+            f = f / rope["long_factor" if long else "short_factor"]
+            growth = self.config["max_position_embeddings"] / rope["original_max_position_embeddings"]
+            sharp = np.sqrt(1 + np.log(growth) / np.log(rope["original_max_position_embeddings"]))
+            sharp = rope.get("long_mscale" if long else "short_mscale", sharp)
         elif kind == "yarn":
             length, scale = rope["original_max_position_embeddings"], rope["factor"]
             at = lambda turns: size * np.log(length / (turns * 2 * np.pi)) / (2 * np.log(base))
@@ -159,32 +166,35 @@ class Checkpoint:
             out.append(self.linear(result.reshape(-1), prefix + "o_proj"))
         return out
 
+    def chosen(self, logits, block):
+        """Experts, and their weights."""
+        p = np.exp(logits - logits.max())
+        p /= p.sum()
+        best = np.argsort(-logits, kind="stable")[: self.config["num_experts_per_tok"]]
+        renormalize = self.kind in ("mixtral", "granitemoe") or self.config.get("norm_topk_prob")
+        return best, p[best] / (p[best].sum() if renormalize else 1)
+
     def feed_forward(self, x, layer):
         c, prefix = self.config, f"model.layers.{layer}."
         if not self.sparse(layer):
             return self.mlp(x, prefix + "mlp")
-        k, block = c["num_experts_per_tok"], prefix + ("block_sparse_moe" if self.kind in ("mixtral", "granitemoe") else "mlp")
+        block = prefix + ("block_sparse_moe" if self.kind in ("mixtral", "granitemoe", "phimoe") else "mlp")
         logits = self.linear(x, block + (".router.layer" if self.kind == "granitemoe" else ".gate"))
-        p = np.exp(logits - logits.max())
-        p /= p.sum()
-        best = np.argsort(-logits, kind="stable")[:k]
-        weights = p[best]
-        if self.kind in ("mixtral", "granitemoe") or c.get("norm_topk_prob"):
-            weights = weights / weights.sum()
+        best, weights = self.chosen(logits, block)
         y = 0
         for e, weight in zip(best, weights):
             if self.kind == "granitemoe":
                 gate, up = np.split(self.get(block + ".input_linear.weight")[e], 2)
                 y = y + weight * self.glu(x, gate, up, self.get(block + ".output_linear.weight")[e])
             else:
-                names = ("w1", "w3", "w2") if self.kind == "mixtral" else ("gate_proj", "up_proj", "down_proj")
+                names = ("w1", "w3", "w2") if self.kind in ("mixtral", "phimoe") else ("gate_proj", "up_proj", "down_proj")
                 y = y + weight * self.mlp(x, f"{block}.experts.{e}", names)
         if self.kind == "qwen2_moe":
             y = y + self.mlp(x, block + ".shared_expert") / (1 + np.exp(-self.linear(x, block + ".shared_expert_gate")))
         return y
 
     def logits(self, ids, kept=None):
-        c, kept = self.config, np.ones(len(ids)) if kept is None else kept
+        c, kept, self.length = self.config, np.ones(len(ids)) if kept is None else kept, len(ids)
         xs = [self.get("model.embed_tokens.weight")[i] * c.get("embedding_multiplier", 1) for i in ids]
         scale = c.get("residual_multiplier", 1)
         for layer in range(c["num_hidden_layers"]):
@@ -274,6 +284,29 @@ class DeepSeek(Checkpoint):
         return y + self.mlp(x, block + ".shared_experts") if self.config["n_shared_experts"] else y
 
 
+class PhiMoE(Checkpoint):
+    """Norms and attention with biases; SparseMixer."""
+
+    def make(self, name, *shape):
+        super().make(name, *shape)
+        if "norm" in name or "self_attn" in name or name == "lm_head.weight":
+            super().make(name.removesuffix("weight") + "bias", shape[0])
+
+    def norm(self, x, name, epsilon=None):
+        x = x - x.mean(-1, keepdims=True)
+        return super().norm(x, name, epsilon) + self.get(name + ".bias")
+
+    def chosen(self, logits, block):
+        best, weights, rest = [], [], logits.copy()
+        for _ in range(2):
+            best.append(int(np.argmax(rest)))
+            top = rest[best[-1]]
+            near = (top - logits) / np.maximum(np.abs(logits), top) <= 2 * self.config["router_jitter_noise"]
+            weights.append(1 / np.exp(rest - top)[near].sum())
+            rest[best[-1]] = -np.inf
+        return best, weights
+
+
 def in_fp8(checkpoint, block, scales="float32"):
     """The tensors with the matrices of projections and experts as 8-bit floats with a scale for each block, which the
     checkpoint has from now on, too."""
@@ -296,4 +329,5 @@ def in_fp8(checkpoint, block, scales="float32"):
 
 
 def checkpoint_of(config, seed=0):
-    return (DeepSeek if config["model_type"].startswith("deepseek") else Checkpoint)(config, seed)
+    kinds = {"deepseek_v2": DeepSeek, "deepseek_v3": DeepSeek, "phimoe": PhiMoE}
+    return kinds.get(config["model_type"], Checkpoint)(config, seed)

@@ -26,6 +26,8 @@ enum class RouterKind {
   TopKThenSoftmax,
   /// Sigmoids; a bias takes part in the selection only.
   BiasedSigmoid,
+  /// Two rounds, each with a softmax over the experts near its best one.
+  SparseMixer,
 };
 
 /// Whether the chosen weights are divided by their sum.
@@ -46,6 +48,8 @@ struct Architecture {
   /// times a factor.
   bool groups = false;
   HeadNorm headNorm = HeadNorm::None;
+  /// Norms subtract the mean and add a bias.
+  bool layerNorm = false;
   Window window = Window::Sized;
   /// The key of the experts' inner size.
   llvm::StringLiteral expertSize = "moe_intermediate_size";
@@ -112,6 +116,15 @@ inline constexpr Architecture makeGranite() {
   return a;
 }
 
+inline constexpr Architecture makePhiMoE() {
+  Architecture a = makeMixtral();
+  a.modelType = "phimoe";
+  a.router = RouterKind::SparseMixer;
+  a.renormalize = Renormalize::Never;
+  a.layerNorm = true;
+  return a;
+}
+
 inline constexpr Architecture makeDeepSeekV2() {
   Architecture a{"deepseek_v2"};
   a.groups = true;
@@ -133,7 +146,7 @@ inline constexpr Architecture makeDeepSeekV3() {
 
 inline constexpr Architecture kArchitectures[] = {
     makeMixtral(), makeQwen2(),      makeQwen3(),      makeOLMoE(),
-    makeGranite(), makeDeepSeekV2(), makeDeepSeekV3(),
+    makeGranite(), makeDeepSeekV2(), makeDeepSeekV3(), makePhiMoE(),
 };
 
 } // namespace mlir::moe

@@ -72,6 +72,21 @@ public:
     problem("key '" + prefix + key + "' expects a number");
     return 1;
   }
+  /// So many numbers above 0.
+  std::vector<double> reals(llvm::StringRef key, size_t count) {
+    const llvm::json::Value *value = get(key);
+    const llvm::json::Array *array = value ? value->getAsArray() : nullptr;
+    std::vector<double> numbers;
+    for (size_t i = 0; array && array->size() == count && i < count; ++i)
+      if (auto number = (*array)[i].getAsNumber(); number && *number > 0)
+        numbers.push_back(*number);
+    if (numbers.size() != count) {
+      problem("key '" + prefix + key + "' expects " + llvm::Twine(count) +
+              " numbers above 0");
+      numbers.assign(count, 1);
+    }
+    return numbers;
+  }
   bool flag(llvm::StringRef key, bool otherwise) {
     const llvm::json::Value *value = get(key);
     std::optional<bool> flag = value ? value->getAsBoolean() : std::nullopt;

@@ -34,13 +34,13 @@ static constexpr StringLiteral kIrrelevant[] = {
     "_name_or_path", "architectures", "attention_dropout", "auto_map",
     "bos_token_id", "chunk_size_feed_forward", "classifier_dropout", "dtype",
     "embd_pdrop", "eos_token_id", "hidden_dropout", "hidden_dropout_prob",
-    "id2label", "initializer_range", "is_decoder", "label2id",
-    "max_position_embeddings", "model_type", "output_router_logits",
+    "id2label", "initializer_range", "input_jitter_noise", "is_decoder",
+    "label2id", "max_position_embeddings", "model_type", "output_router_logits",
     "pad_token_id", "return_dict", "resid_pdrop", "router_aux_loss_coef",
     "router_jitter_noise", "tokenizer_class", "torch_dtype",
     "transformers_version", "use_cache", "pretraining_tp", "head_dim",
     // Which biases there are is seen from the tensors.
-    "attention_bias", "qkv_bias",
+    "attention_bias", "qkv_bias", "lm_head_bias",
     // About training, and sizes that follow from others, of DeepSeek.
     "aux_loss_alpha", "ep_size", "qk_head_dim", "seq_aux"};
 
@@ -312,6 +312,11 @@ Name DecoderBuilder::linear(Name x, const std::string &prefix, int64_t outputs,
 
 Name DecoderBuilder::norm(Name x, const std::string &name, int64_t size,
                           double epsilon) {
+  if (family.layerNorm)
+    return write.node(
+        "LayerNormalization",
+        {x, weight(name + ".weight", {size}), weight(name + ".bias", {size})},
+        {{"axis", int64_t(-1)}, {"epsilon", static_cast<float>(epsilon)}});
   return write.node(
       "RMSNormalization", {x, weight(name + ".weight", {size})},
       {{"axis", int64_t(-1)}, {"epsilon", static_cast<float>(epsilon)}});
@@ -351,18 +356,30 @@ void DecoderBuilder::buildPositions() {
   Name positions = write.node("Range", {past, end, write.integer(1)});
   Name column = unsqueeze(cast(positions, TensorProto::FLOAT), {0, 2});
   int64_t half = static_cast<int64_t>(rotary.frequencies.size());
-  Name frequencies =
-      write.reals(rotary.frequencies, {1, 1, half}, TensorProto::FLOAT);
-  Name angles = write.node("Mul", {column, frequencies});
+  // Constants of short texts or, if there are others, of long ones.
+  Name isLong;
+  if (rotary.length > 0)
+    isLong = write.node("Greater", {end, write.integer(rotary.length)});
+  auto constants = [&](ArrayRef<double> usual, ArrayRef<double> atLength,
+                       ArrayRef<int64_t> dims) {
+    Name value = write.reals(usual, dims, TensorProto::FLOAT);
+    if (isLong.empty())
+      return value;
+    Name other = write.reals(atLength, dims, TensorProto::FLOAT);
+    return write.node("Where", {isLong, other, value});
+  };
+  Name angles = write.node(
+      "Mul", {column, constants(rotary.frequencies, rotary.longFrequencies,
+                                {1, 1, half})});
   Name batch = unsqueeze(sizeOf("input_ids", 0), {0});
   Name shape = concat({batch, write.integers({1, 1})}, 0);
   if (family.latentAttention)
     lengths = write.node("Expand", {end, batch});
   auto table = [&](const char *function) {
     Name values = write.node(function, {angles});
-    if (rotary.factor != 1)
+    if (rotary.factor != 1 || rotary.longFactor != 1)
       values = write.node(
-          "Mul", {values, write.real(rotary.factor, TensorProto::FLOAT)});
+          "Mul", {values, constants(rotary.factor, rotary.longFactor, {})});
     return write.node("Expand", {cast(values, type), shape});
   };
   cosines = table("Cos");
@@ -527,6 +544,8 @@ void DecoderBuilder::build() {
   write.scope = "lm_head";
   Name logits = write.node("FusedMatMul", {x, matrix}, {{"transB", int64_t(1)}},
                            kMicrosoft);
+  if (has("lm_head.bias"))
+    logits = write.node("Add", {logits, weight("lm_head.bias", {vocabulary})});
   write.rename(scaled(logits, logitsFactor), "logits");
   write.output("logits", type, {"batch", "sequence", vocabulary});
   for (int64_t i = 0; i < layers; ++i)

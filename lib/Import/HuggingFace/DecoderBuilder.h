@@ -66,6 +66,7 @@ private:
   Name buildSparseBlock(Name x, int64_t layer);
   std::pair<Name, Name> buildRouter(Name rows, const std::string &block);
   Name keepBestGroups(Name scores);
+  std::pair<Name, Name> mixSparsely(Name logits);
   Name buildExperts(Name rows, Name weights, Name ids,
                     const std::string &block);
   Name buildMLP(Name x, const std::string &prefix, int64_t inner);
@@ -138,7 +139,7 @@ private:
   std::pair<int64_t, int64_t> keyCache, valueCache;
   LatentSizes latent = {};
   bool renormalize = false;
-  double routingFactor = 1;
+  double routingFactor = 1, mixerThreshold = 0;
   /// Only the experts of the best groups are chosen from, if not 1.
   int64_t groups = 1, bestGroups = 1;
   int64_t window = -1, firstWindowLayer = 0;

@@ -75,6 +75,32 @@ static void scaleYaRN(Rotary &rotary, double base, Config &scaling,
   }
 }
 
+/// LongRoPE: a divisor for each frequency, others for long texts.
+static void scaleLongRoPE(Rotary &rotary, Config &scaling, Config &config) {
+  constexpr const char *kLength = "original_max_position_embeddings";
+  bool inside = scaling.has(kLength);
+  rotary.length = (inside ? scaling : config).size(kLength);
+  config.ignore({"original_max_position_embeddings"});
+  auto divided = [&](const char *key) {
+    std::vector<double> divisors =
+        scaling.reals(key, rotary.frequencies.size());
+    for (auto [divisor, frequency] : zip(divisors, rotary.frequencies))
+      divisor = frequency / divisor;
+    return divisors;
+  };
+  rotary.longFrequencies = divided("long_factor");
+  rotary.frequencies = divided("short_factor");
+  double length = static_cast<double>(rotary.length);
+  double factor = scaling.has("factor")
+                      ? scaling.real("factor")
+                      : config.real("max_position_embeddings") / length;
+  double sharpness =
+      factor <= 1 ? 1 : std::sqrt(1 + std::log(factor) / std::log(length));
+  sharpness = scaling.real("attention_factor", sharpness);
+  rotary.factor = scaling.real("short_mscale", sharpness);
+  rotary.longFactor = scaling.real("long_mscale", sharpness);
+}
+
 Rotary mlir::moe::readRotary(Config &config, int64_t headSize,
                              std::vector<std::string> &problems) {
   // rope_parameters has all in one object, of old it was two keys.
@@ -115,6 +141,8 @@ Rotary mlir::moe::readRotary(Config &config, int64_t headSize,
     scaleLlama3(rotary.frequencies, scaling);
   else if (type == "yarn")
     scaleYaRN(rotary, base, scaling, config);
+  else if (type == "longrope")
+    scaleLongRoPE(rotary, scaling, config);
   else if (type != "default")
     config.problem("rotary embeddings of type '" + type +
                    "' are not supported");

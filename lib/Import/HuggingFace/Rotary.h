@@ -19,6 +19,11 @@ struct Rotary {
   /// What sines and cosines are multiplied by; and the scores of attention, in
   /// families whose heads rotate in part.
   double factor = 1.0, scoreFactor = 1.0;
+  /// What takes the place of frequencies and factor where there are more than
+  /// `length` positions, if that is not 0.
+  int64_t length = 0;
+  std::vector<double> longFrequencies;
+  double longFactor = 1.0;
 };
 
 /// Reads rope_theta with rope_scaling, or rope_parameters, for heads of

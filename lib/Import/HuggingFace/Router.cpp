@@ -26,6 +26,11 @@ void DecoderBuilder::readRouter() {
   renormalize = family.renormalize == Renormalize::Always;
   if (family.renormalize == Renormalize::AsConfigured)
     renormalize = config.flag("norm_topk_prob", false);
+  if (family.router == RouterKind::SparseMixer) {
+    mixerThreshold = 2 * config.real("router_jitter_noise", 0.01);
+    if (chosen != 2)
+      config.problem("key 'num_experts_per_tok' expects 2");
+  }
   if (!family.groups)
     return;
   // Where it is true, implementations do not agree on what it means.
@@ -107,6 +112,35 @@ Name DecoderBuilder::keepBestGroups(Name scores) {
                               write.real(none, kFloat)});
 }
 
+/// Weights and ids [tokens, chosen]. An expert is far from the best one of a
+/// round where their distance exceeds the threshold in units of the greater
+/// magnitude.
+std::pair<Name, Name> DecoderBuilder::mixSparsely(Name logits) {
+  constexpr int32_t kFloat = TensorProto::FLOAT;
+  Name none = write.real(-std::numeric_limits<double>::infinity(), kFloat);
+  Name magnitudes = write.node("Abs", {logits}), rest = logits;
+  std::vector<Name> weights, ids;
+  for (int64_t round = 0; round < chosen; ++round) {
+    Name top = write.node("ReduceMax", {rest, write.integers({-1})});
+    Name id = write.node("ArgMax", {rest}, {{"axis", int64_t(-1)}});
+    Name distance = write.node("Div", {write.node("Sub", {top, logits}),
+                                       write.node("Max", {magnitudes, top})});
+    Name far =
+        write.node("Greater", {distance, write.real(mixerThreshold, kFloat)});
+    Name shares =
+        write.node("Softmax", {write.node("Where", {far, none, rest})},
+                   {{"axis", int64_t(-1)}});
+    weights.push_back(
+        write.node("GatherElements", {shares, id}, {{"axis", int64_t(-1)}}));
+    ids.push_back(id);
+    Name removed = write.node("Expand", {none, write.node("Shape", {id})});
+    if (round + 1 < chosen)
+      rest = write.node("ScatterElements", {rest, id, removed},
+                        {{"axis", int64_t(-1)}});
+  }
+  return {concat(weights, -1), concat(ids, -1)};
+}
+
 /// Weights and ids [tokens, chosen].
 std::pair<Name, Name> DecoderBuilder::buildRouter(Name rows,
                                                   const std::string &block) {
@@ -141,6 +175,9 @@ std::pair<Name, Name> DecoderBuilder::buildRouter(Name rows,
     ids = results[1];
     break;
   }
+  case RouterKind::SparseMixer:
+    std::tie(routing, ids) = mixSparsely(logits);
+    break;
   case RouterKind::BiasedSigmoid: {
     Name scores = write.node("Sigmoid", {logits});
     Name bias = weightInF32(block + ".gate.e_score_correction_bias", {experts});

@@ -45,7 +45,7 @@ class Decoders(DecoderCase):
         cases = [
             (dict(MIXTRAL, logit_cap=3, other=[1]), UNKNOWN + "'logit_cap', 'other'"),
             (dict(MIXTRAL, rope_scaling=dict(YARN, odd=1)), UNKNOWN + "'rope_scaling.odd'"),
-            (dict(MIXTRAL, rope_scaling=dict(type="longrope")), "rotary embeddings of type 'longrope' are not supported"),
+            (dict(MIXTRAL, rope_scaling=dict(type="dynamic")), "rotary embeddings of type 'dynamic' are not supported"),
             (dict(MIXTRAL, hidden_act="gelu"), "key 'hidden_act' expects silu, 'gelu' is not supported"),
             (dict(MIXTRAL, num_experts_per_tok=6), "key 'num_experts_per_tok' expects at most the 5 experts"),
             (dict(MIXTRAL, num_experts=4), "key 'num_local_experts' expects the 4 experts that there are elsewhere, got 5"),
@@ -61,7 +61,7 @@ class Decoders(DecoderCase):
              "key 'quantization_config.quant_method' expects fp8, '' is not supported"),
             (dict(MIXTRAL, model_type="llama"),
              "key 'model_type' expects one of mixtral, qwen2_moe, qwen3_moe, olmoe, granitemoe, deepseek_v2, "
-             "deepseek_v3, got 'llama'"),
+             "deepseek_v3, phimoe, got 'llama'"),
             ([], "is no JSON object, expects a model's configuration"),
         ]  # fmt: skip
         for config, expected in cases:
