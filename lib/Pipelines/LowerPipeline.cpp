@@ -49,6 +49,10 @@ void moe::buildLowerPipeline(OpPassManager &pm, const CompileOptions &options) {
     buildDeviceRuntimePipeline(pm, options.gpu);
   } else {
     buildOutlinePipeline(pm);
+    // Regions of the profile have their numbers by now, and equal numbers are
+    // one value.
+    pm.addPass(createCSEPass());
+    pm.addPass(createOutlineLayersPass());
   }
   pm.addPass(grouped::createConvertGroupedToLoopsPass());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToParallelLoopsPass());

@@ -351,14 +351,13 @@ LogicalResult grouped::lowerPlan(PlanOp op, DeviceModule &device,
       host, valid, arith::ExtSIOp::create(host, i64, found),
       arith::ConstantIntOp::create(host, experts, 64), "moe.dispatch",
       "expects expert ids below {limit} and at least -1, got {found}");
-  if (IntegerAttr layer = op.getLayerAttr()) {
+  if (Value layer = op.getLayer()) {
     Value offsets =
         memref::AllocOp::create(host, MemRefType::get({experts + 1}, i64));
     memref::CopyOp::create(host, op.getOuts()[0], offsets);
-    Value id = arith::ConstantIntOp::create(host, layer.getInt(), 32);
     moe::callRuntime(
         host, "moe_rt_count_experts", {},
-        ValueRange{context, id, moe::pointerFromMemref(host, offsets),
+        ValueRange{context, layer, moe::pointerFromMemref(host, offsets),
                    arith::ConstantIntOp::create(host, experts, 64)});
     memref::DeallocOp::create(host, offsets);
   }

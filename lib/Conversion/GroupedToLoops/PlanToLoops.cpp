@@ -156,12 +156,11 @@ LogicalResult grouped::lowerPlan(PlanOp op, Value context) {
   b.loop(rows, b.dim(rowToken, 0), 1,
          [&](LoopBuilder &b, Value row) { b.store(none, rowToken, row); });
 
-  if (IntegerAttr layer = op.getLayerAttr()) {
-    Value id = arith::ConstantIntOp::create(b, layer.getInt(), 32);
+  if (Value layer = op.getLayer()) {
     Value count = arith::ConstantIntOp::create(b, numExperts, 64);
     moe::callRuntime(
         b, "moe_rt_count_experts", {},
-        ValueRange{context, id, moe::pointerFromMemref(b, offsets), count});
+        ValueRange{context, layer, moe::pointerFromMemref(b, offsets), count});
   }
   return success();
 }

@@ -148,10 +148,12 @@ void Converter::convert(DispatchOp op) {
     checkSegment(b, op, op.getSegment(), {op.getExperts(), 0});
   Value rowToken =
       tensor::EmptyOp::create(b, {getAsOpFoldResult(total)}, b.getI32Type());
+  Value layer;
+  if (auto number = op->getAttrOfType<IntegerAttr>(kLayerIndexAttr))
+    layer = arith::ConstantIntOp::create(b, number.getInt(), 32);
   auto plan = grouped::PlanOp::create(
       b, TypeRange{offsets.getType(), rowMap.getType(), rowToken.getType()},
-      op.getExperts(), op.getCapacity(), op.getSegment(),
-      op->getAttrOfType<IntegerAttr>(kLayerIndexAttr),
+      op.getExperts(), op.getCapacity(), op.getSegment(), layer,
       ValueRange{offsets, rowMap, rowToken});
 
   Plan made{op.getTokens(), plan.getResult(0), plan.getResult(1),

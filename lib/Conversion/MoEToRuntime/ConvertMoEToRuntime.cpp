@@ -38,11 +38,21 @@ struct ConvertMoEToRuntime
         ops.push_back(op);
     });
     SymbolTableCollection symbols;
+    CheckSites sites(getOperation());
     for (Operation *op : ops) {
       ImplicitLocOpBuilder b(op->getLoc(), op);
       Value context = getSessionContext(op);
       if (!context)
         return signalPassFailure();
+      if (auto check = dyn_cast<CheckOp>(op)) {
+        if (check->getParentOfType<omp::ParallelOp>()) {
+          check.emitOpError(
+              "expects to be outside of loops that threads share");
+          return signalPassFailure();
+        }
+        sites.replace(check, context);
+        continue;
+      }
       LogicalResult converted =
           TypeSwitch<Operation *, LogicalResult>(op)
               .Case([&](memref::AllocOp alloc) {
@@ -54,7 +64,6 @@ struct ConvertMoEToRuntime
                                                     b, dealloc.getMemref())});
                 return success();
               })
-              .Case([&](CheckOp check) { return convert(b, check, context); })
               .Case([&](GetWeightOp get) {
                 return convert(b, get, context, symbols);
               });
@@ -62,10 +71,7 @@ struct ConvertMoEToRuntime
         return signalPassFailure();
       op->erase();
     }
-    if (sites.empty())
-      return;
-    SmallVector<Attribute> texts(llvm::make_first_range(sites));
-    getOperation()->setAttr(kSitesAttr, ArrayAttr::get(&getContext(), texts));
+    sites.record();
   }
 
 private:
@@ -75,21 +81,6 @@ private:
       return alloc.emitOpError("expects an identity layout");
     alloc.getResult().replaceAllUsesWith(
         allocate(b, context, alloc.getType(), alloc.getDynamicSizes()));
-    return success();
-  }
-
-  LogicalResult convert(ImplicitLocOpBuilder &b, CheckOp check, Value context) {
-    if (check->getParentOfType<omp::ParallelOp>())
-      return check.emitOpError(
-          "expects to be outside of loops that threads share");
-    // Texts are stored once: unrolled layers share many of them.
-    Attribute site = b.getDictionaryAttr(
-        {{"message", check.getMessageAttr()}, {"node", check.getNodeAttr()}});
-    int64_t id = sites.insert({site, sites.size()}).first->second;
-    callRuntime(b, "moe_rt_check", {},
-                ValueRange{context, check.getCondition(),
-                           arith::ConstantIntOp::create(b, id, 32),
-                           check.getFound(), check.getLimit()});
     return success();
   }
 
@@ -113,7 +104,5 @@ private:
     get.getResult().replaceAllUsesWith(memrefFromPointer(b, address, type, {}));
     return success();
   }
-
-  llvm::MapVector<Attribute, int64_t> sites;
 };
 } // namespace

@@ -57,6 +57,31 @@ Value moe::callRuntime(ImplicitLocOpBuilder &b, StringRef name,
   return results.empty() ? Value() : call.getResult(0);
 }
 
+CheckSites::CheckSites(ModuleOp module) : module(module) {
+  if (auto texts = module->getAttrOfType<ArrayAttr>(kSitesAttr))
+    for (Attribute text : texts)
+      sites.insert({text, sites.size()});
+}
+
+void CheckSites::replace(CheckOp check, Value context) {
+  ImplicitLocOpBuilder b(check.getLoc(), check);
+  Attribute text = b.getDictionaryAttr(
+      {{"message", check.getMessageAttr()}, {"node", check.getNodeAttr()}});
+  int64_t number = sites.insert({text, sites.size()}).first->second;
+  callRuntime(b, "moe_rt_check", {},
+              ValueRange{context, check.getCondition(),
+                         arith::ConstantIntOp::create(b, number, 32),
+                         check.getFound(), check.getLimit()});
+  check->erase();
+}
+
+void CheckSites::record() {
+  if (sites.empty())
+    return;
+  SmallVector<Attribute> texts(llvm::make_first_range(sites));
+  module->setAttr(kSitesAttr, ArrayAttr::get(module.getContext(), texts));
+}
+
 Value moe::loadContextField(ImplicitLocOpBuilder &b, Value context,
                             int64_t offset, Type type) {
   Value address = LLVM::GEPOp::create(b, context.getType(), b.getI8Type(),

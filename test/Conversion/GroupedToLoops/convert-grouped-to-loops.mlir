@@ -18,7 +18,8 @@
 // CHECK-NOT:     omp.parallel
 // CHECK:         return
 func.func @plan(%ctx: !llvm.ptr {moe.context}, %e: memref<?x2xi32>, %o: memref<9xi64>, %m: memref<?x2xi32>, %t: memref<?xi32>) {
-  grouped.plan %e outs(%o, %m, %t : memref<9xi64>, memref<?x2xi32>, memref<?xi32>) {layer = 3 : i64} : memref<?x2xi32>
+  %layer = arith.constant 3 : i32
+  grouped.plan %e layer(%layer) outs(%o, %m, %t : memref<9xi64>, memref<?x2xi32>, memref<?xi32>) : memref<?x2xi32>
   return
 }
 

@@ -10,7 +10,7 @@
 // CHECK-SAME:      {group_top = 2 : i64, k = 2 : i64, n_group = 4 : i64, nan = #moe.nan<smallest>, position = #moe.position<after_selection>,
 // CHECK-SAME:       renormalize, renormalize_epsilon = 1.000000e-03 : f32, scale = 2.500000e+00 : f32, score = #moe.score<sigmoid>,
 // CHECK-SAME:       tie_break = #moe.tie_break<highest_index>, topk_group = 2 : i64}
-// CHECK:         %[[PLAN:.*]]:3 = grouped.plan %[[GATE]]#1 outs(%{{.*}} : tensor<9xi64>, tensor<?x2xi32>, tensor<?xi32>) {layer = 3 : i64}
+// CHECK:         %[[PLAN:.*]]:3 = grouped.plan %[[GATE]]#1 layer(%c3_i32) outs(%{{.*}} : tensor<9xi64>, tensor<?x2xi32>, tensor<?xi32>)
 // CHECK:         %[[P0:.*]] = grouped.pack %[[G]], %[[U]] : tensor<8x24x32xf32>, tensor<8x24x32xf32> -> tensor<8x4x32x16xf32>
 // CHECK:         %[[H:.*]] = grouped.matmul %[[X]][%[[PLAN]]#2 : tensor<?xi32>] offsets(%[[PLAN]]#0 : tensor<9xi64>) panels(%[[P0]] : tensor<8x4x32x16xf32>)
 // CHECK-SAME:      outs(%{{.*}} : tensor<?x24xf32>) : tensor<?x32xf32> -> tensor<?x24xf32> epilogue {

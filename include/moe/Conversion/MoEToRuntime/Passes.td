@@ -77,4 +77,22 @@ def ProfileKernelsPass : Pass<"moe-profile-kernels", "::mlir::ModuleOp"> {
     "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect"];
 }
 
+def OutlineLayersPass : Pass<"moe-outline-layers", "::mlir::ModuleOp"> {
+  let summary = "Move what the entry function repeats into functions";
+  let description = [{
+    Stretches of operations of `@moe_compiled_main` that occur several times with
+    the same operations, types and data flow become a function `@moe_layer_...`.
+    Its arguments are the values from outside that are not the same constant or
+    weight in each stretch; integer constants that differ by the same amounts
+    everywhere share one. Its results are the values that are used later, by any
+    of them. A buffer that each stretch frees is freed inside.
+
+    `moe.check` becomes a call first, so that its text is a number (see
+    `convert-moe-to-runtime`); those of profile regions exist by then.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+    "::mlir::memref::MemRefDialect"];
+}
+
 #endif // MOE_CONVERSION_MOETORUNTIME_PASSES

@@ -14,9 +14,13 @@
 #ifndef MOE_CONVERSION_UTILS_RUNTIMECALLS_H
 #define MOE_CONVERSION_UTILS_RUNTIMECALLS_H
 
+#include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Value.h"
+#include "llvm/ADT/MapVector.h"
+
+#include "moe/Dialect/MoE/IR/MoE.h"
 
 namespace mlir::moe {
 
@@ -35,6 +39,22 @@ std::string describeOperation(Operation *op);
 /// insertion point when it is new. Returns the result, or null for none.
 Value callRuntime(ImplicitLocOpBuilder &b, StringRef name, TypeRange results,
                   ValueRange operands);
+
+/// The texts of run-time checks, the module's `moe.sites`. Equal ones are
+/// stored once: unrolled layers share many of them.
+class CheckSites {
+public:
+  explicit CheckSites(ModuleOp module);
+
+  /// Turns `check` into a call of the runtime with the number of its text.
+  void replace(CheckOp check, Value context);
+  /// Sets the attribute.
+  void record();
+
+private:
+  ModuleOp module;
+  llvm::MapVector<Attribute, int64_t> sites;
+};
 
 /// Reads a field of the session context.
 Value loadContextField(ImplicitLocOpBuilder &b, Value context, int64_t offset,

@@ -38,15 +38,17 @@ using namespace mlir;
 using namespace mlir::grouped;
 
 /// What `op` and its regions use from outside: constants, which the function
-/// gets a copy of, and everything else, which becomes its arguments.
+/// gets a copy of, and everything else, which becomes its arguments; so does
+/// the number of a layer, in which equal kernels differ.
 static void collectUses(Operation *op, SetVector<Value> &arguments,
                         SetVector<Operation *> &constants) {
   SetVector<Value> uses(op->operand_begin(), op->operand_end());
   getUsedValuesDefinedAbove(op->getRegions(), uses);
+  auto plan = dyn_cast<PlanOp>(op);
   for (Value use : uses) {
     Operation *definition = use.getDefiningOp();
     if (definition && definition->hasTrait<OpTrait::ConstantLike>() &&
-        !isa<MemRefType>(use.getType()))
+        !isa<MemRefType>(use.getType()) && !(plan && use == plan.getLayer()))
       constants.insert(definition);
     else
       arguments.insert(use);

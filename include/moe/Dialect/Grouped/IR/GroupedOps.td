@@ -184,7 +184,8 @@ def Grouped_PlanOp : Grouped_KernelOp<"plan", [AttrSizedOperandSegments]> {
     `capacity` and `segment` have the meaning that they have for `moe.dispatch`.
 
     An expert id outside `[-1, E)` stops the run (C6). `layer` numbers the
-    routed layers of a model for the load counters; absent: not counted.
+    routed layers of a model for the load counters; absent: not counted. It is a
+    value so that layers can share the kernel.
 
     Example:
 
@@ -200,12 +201,12 @@ def Grouped_PlanOp : Grouped_KernelOp<"plan", [AttrSizedOperandSegments]> {
     Shaped<[I32], [2]>:$experts,
     Optional<Index>:$capacity,
     Optional<Index>:$segment,
-    OptionalAttr<I64Attr>:$layer,
+    Optional<I32>:$layer,
     Variadic<Shaped<[I32, I64], [1, 2]>>:$outs);
   let results = (outs Variadic<TensorRankOf<[I32, I64], [1, 2]>>:$results);
   let assemblyFormat = [{
     $experts (`capacity` `(` $capacity^ `)`)? (`segment` `(` $segment^ `)`)?
-    `outs` `(` $outs `:` type($outs) `)` attr-dict
+    (`layer` `(` $layer^ `)`)? `outs` `(` $outs `:` type($outs) `)` attr-dict
     `:` type($experts) (`->` type($results)^)?
   }];
 }
