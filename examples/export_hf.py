@@ -155,9 +155,9 @@ def export(model, path, cache, opset):
         inputs = (ids, torch.ones(batch, past + sequence, dtype=torch.int64), tensors)
         grows = {"key": {0: dim, 2: dim}, "value": {0: dim, 2: dim}, "conv": {0: dim}, "recurrent": {0: dim}}
         shapes = ({0: dim, 1: dim}, {0: dim, 1: dim}, [grows[name] for layer in layers for name in layer])
-        all = [f"{i}.{name}" for i, layer in enumerate(layers) for name in layer]
-        names = ["input_ids", "attention_mask", *("past_key_values." + name for name in all)]
-        outputs, module = ["logits", *("present." + name for name in all)], Cached(model, [list(layer) for layer in layers])
+        held = [f"{i}.{name}" for i, layer in enumerate(layers) for name in layer]
+        names = ["input_ids", "attention_mask", *("past_key_values." + name for name in held)]
+        outputs, module = ["logits", *("present." + name for name in held)], Cached(model, [list(layer) for layer in layers])
     torch.onnx.export(module, inputs, path, input_names=names, output_names=outputs, dynamic_shapes=shapes,
                       opset_version=opset, dynamo=True, external_data=True, verbose=False)  # fmt: skip
 
