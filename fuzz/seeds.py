@@ -1,5 +1,6 @@
 """seeds.py TARGET FOLDER: writes the first inputs of a fuzzer, and words.dict where words help."""
 
+import json
 import os
 import re
 import struct
@@ -87,6 +88,53 @@ def runtime(folder):
     put(folder, "weights", header.ljust(4096, b"\0") + data + table + names)
 
 
+def safetensors(folder):
+    """Files of each type, with empty tensors and scalars, and each thing that a reader refuses."""
+
+    def file(entries, data=None, length=None, metadata=None):
+        """A file of [name, dtype, shape, begin, end], or of any text as header."""
+        text = entries
+        if not isinstance(entries, str):
+            header = {"__metadata__": metadata} if metadata else {}
+            for name, dtype, shape, begin, end in entries:
+                header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+            text = json.dumps(header)
+            data = bytes(max([entry[4] for entry in entries], default=0)) if data is None else data
+        text = text.encode()
+        return struct.pack("<Q", len(text) if length is None else length) + text + (data or b"")
+
+    bits = {"BOOL": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
+            "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32,
+            "F32": 32, "C64": 64, "F64": 64, "I64": 64, "U64": 64}  # fmt: skip
+    one = ["w", "F32", [2, 3], 0, 24]
+    put(folder, "empty", file([]))
+    put(folder, "padded", file(json.dumps({}) + " " * 30))
+    put(folder, "metadata", file([one], metadata={"format": "pt", "\u00e9": "\\"}))
+    put(folder, "layer", file([["a.weight", "BF16", [2, 2], 0, 8], ["a.bias", "F32", [], 8, 12], ["none", "I64", [0, 7], 12, 12]]))
+    put(folder, "experts", file([[f"experts.{i}.w{j}", "F8_E4M3", [4, 1, 2], 24 * i + 8 * j, 24 * i + 8 * j + 8]
+                                 for i in range(4) for j in range(3)]))  # fmt: skip
+    for name, size in bits.items():
+        put(folder, "type_" + name, file([["w", name, [4, 2], 0, size]]))
+    for name, content in {
+        "gap": file([one, ["v", "U8", [1], 25, 26]]),
+        "overlap": file([one, ["v", "U8", [1], 23, 24]]),
+        "reversed": file([["w", "U8", [1], 2, 1]], data=b"12"),
+        "behind": file([one], data=bytes(30)),
+        "short": file([one], data=bytes(3)),
+        "wrap": file([["w", "F32", [2**32, 2**32], 0, 0]]),
+        "half": file([["w", "F4", [3], 0, 1]]),
+        "negative": file([["w", "U8", [-1], 0, 1]]),
+        "float": file('{"w":{"dtype":"U8","shape":[1.5],"data_offsets":[0,1e0]}}', b"1"),
+        "huge": file("{}", length=1 << 62),
+        "twice": file('{"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', b"1"),
+        "deep": file("[" * 50),
+        "unknown": file('{"w":{"dtype":"U9","shape":[1],"data_offsets":[0,1],"more":{}}}', b"1"),
+        "text": file(chr(0xFFFD) + "{"),
+    }.items():
+        put(folder, name, content)
+    put_words(folder, {*bits, "dtype", "shape", "data_offsets", "__metadata__", "18446744073709551615", "9223372036854775808"})
+
+
 def ptx(folder):
     inputs = os.path.join(ROOT, "test/Simulator/Inputs")
     words = set()
@@ -107,4 +155,4 @@ def ptx(folder):
 if __name__ == "__main__":
     target, folder = sys.argv[1:]
     os.makedirs(folder, exist_ok=True)
-    {"import": models, "raise": models, "module": modules, "runtime": runtime, "ptx": ptx}[target](folder)
+    {"import": models, "raise": models, "module": modules, "runtime": runtime, "safetensors": safetensors, "ptx": ptx}[target](folder)

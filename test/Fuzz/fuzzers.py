@@ -9,7 +9,7 @@ import sys
 source, fuzzers, folder = sys.argv[1:]
 SECONDS = 8
 bad = False
-for target in ("import", "raise", "module", "runtime", "ptx"):
+for target in ("import", "raise", "module", "runtime", "safetensors", "ptx"):
     program = os.path.join(fuzzers, "fuzz-" + target)
     seeds, corpus = os.path.join(folder, "seeds", target), os.path.join(folder, "corpus", target)
     os.makedirs(corpus)
