@@ -72,6 +72,14 @@ public:
     problem("key '" + prefix + key + "' expects a number");
     return 1;
   }
+  double positive(llvm::StringRef key, std::optional<double> otherwise = {}) {
+    const llvm::json::Value *value = get(key);
+    std::optional<double> number = value ? value->getAsNumber() : otherwise;
+    if (number && *number > 0)
+      return *number;
+    problem("key '" + prefix + key + "' expects a number above 0");
+    return 1;
+  }
   /// So many numbers above 0.
   std::vector<double> reals(llvm::StringRef key, size_t count) {
     const llvm::json::Value *value = get(key);

@@ -53,7 +53,7 @@ void DecoderBuilder::readSizes() {
   experts = readExperts();
   chosen = config.size("num_experts_per_tok");
   expertSize = config.size(family.expertSize);
-  epsilon = config.real("rms_norm_eps");
+  epsilon = config.positive("rms_norm_eps");
   if (chosen > experts)
     config.problem("key 'num_experts_per_tok' expects at most the " +
                    Twine(experts) + " experts");
@@ -61,7 +61,7 @@ void DecoderBuilder::readSizes() {
     config.problem("key 'hidden_act' expects silu, '" + act +
                    "' is not supported");
   if (family.headNorm == HeadNorm::AllHeads && config.has("clip_qkv"))
-    clip = config.real("clip_qkv");
+    clip = config.positive("clip_qkv");
   if (family.gatedSharedExpert)
     sharedSize = config.size("shared_expert_intermediate_size");
   if (family.sharedExperts)
@@ -75,7 +75,7 @@ void DecoderBuilder::readSizes() {
   if (family.multipliers) {
     embeddingFactor = config.real("embedding_multiplier", 1);
     residualFactor = config.real("residual_multiplier", 1);
-    logitsFactor = 1 / config.real("logits_scaling", 1);
+    logitsFactor = 1 / config.positive("logits_scaling", 1);
     attentionScale = config.real("attention_multiplier", 1);
   }
 }

@@ -18,10 +18,10 @@ static constexpr double kPi = 3.14159265358979323846;
 
 /// Llama 3.1: long waves are stretched, short ones kept, with a ramp between.
 static void scaleLlama3(std::vector<double> &frequencies, Config &scaling) {
-  double factor = scaling.real("factor");
-  double low = scaling.real("low_freq_factor");
-  double high = scaling.real("high_freq_factor");
-  double length = scaling.real("original_max_position_embeddings");
+  double factor = scaling.positive("factor");
+  double low = scaling.positive("low_freq_factor");
+  double high = scaling.positive("high_freq_factor");
+  double length = scaling.positive("original_max_position_embeddings");
   for (double &frequency : frequencies) {
     double turns = length * frequency / (2 * kPi);
     if (turns < low) {
@@ -37,10 +37,12 @@ static void scaleLlama3(std::vector<double> &frequencies, Config &scaling) {
 /// become sharper.
 static void scaleYaRN(Rotary &rotary, double base, Config &scaling,
                       Config &config) {
-  double length = scaling.real("original_max_position_embeddings");
+  if (base == 1)
+    config.problem("key 'rope_theta' expects another number than 1 with yarn");
+  double length = scaling.positive("original_max_position_embeddings");
   double factor = scaling.has("factor")
-                      ? scaling.real("factor")
-                      : config.real("max_position_embeddings") / length;
+                      ? scaling.positive("factor")
+                      : config.positive("max_position_embeddings") / length;
   auto sharpening = [&](double scale) {
     return factor <= 1 ? 1.0 : 0.1 * scale * std::log(factor) + 1.0;
   };
@@ -51,14 +53,14 @@ static void scaleYaRN(Rotary &rotary, double base, Config &scaling,
   if (all != 0)
     rotary.scoreFactor = sharpening(all) * sharpening(all);
   if (scaling.has("attention_factor"))
-    rotary.factor = scaling.real("attention_factor");
+    rotary.factor = scaling.positive("attention_factor");
 
   double dim = 2.0 * static_cast<double>(rotary.frequencies.size());
   auto dimension = [&](double turns) {
     return dim * std::log(length / (turns * 2 * kPi)) / (2 * std::log(base));
   };
-  double fast = scaling.real("beta_fast", 32),
-         slow = scaling.real("beta_slow", 1);
+  double fast = scaling.positive("beta_fast", 32),
+         slow = scaling.positive("beta_slow", 1);
   double low = dimension(fast), high = dimension(slow);
   if (scaling.flag("truncate", true)) {
     low = std::floor(low);
@@ -79,7 +81,7 @@ static void scaleYaRN(Rotary &rotary, double base, Config &scaling,
 static void scaleLongRoPE(Rotary &rotary, Config &scaling, Config &config) {
   constexpr const char *kLength = "original_max_position_embeddings";
   bool inside = scaling.has(kLength);
-  rotary.length = (inside ? scaling : config).size(kLength);
+  rotary.length = (inside ? scaling : config).size(kLength, {}, /*least=*/2);
   config.ignore({"original_max_position_embeddings"});
   auto divided = [&](const char *key) {
     std::vector<double> divisors =
@@ -92,13 +94,13 @@ static void scaleLongRoPE(Rotary &rotary, Config &scaling, Config &config) {
   rotary.frequencies = divided("short_factor");
   double length = static_cast<double>(rotary.length);
   double factor = scaling.has("factor")
-                      ? scaling.real("factor")
-                      : config.real("max_position_embeddings") / length;
+                      ? scaling.positive("factor")
+                      : config.positive("max_position_embeddings") / length;
   double sharpness =
       factor <= 1 ? 1 : std::sqrt(1 + std::log(factor) / std::log(length));
-  sharpness = scaling.real("attention_factor", sharpness);
-  rotary.factor = scaling.real("short_mscale", sharpness);
-  rotary.longFactor = scaling.real("long_mscale", sharpness);
+  sharpness = scaling.positive("attention_factor", sharpness);
+  rotary.factor = scaling.positive("short_mscale", sharpness);
+  rotary.longFactor = scaling.positive("long_mscale", sharpness);
 }
 
 Rotary mlir::moe::readRotary(Config &config, int64_t headSize,
@@ -115,8 +117,8 @@ Rotary mlir::moe::readRotary(Config &config, int64_t headSize,
     return {};
   }
   Config scaling(*object, problems, std::string(key) + ".");
-  double base = scaling.has("rope_theta") ? scaling.real("rope_theta")
-                                          : config.real("rope_theta");
+  double base = scaling.has("rope_theta") ? scaling.positive("rope_theta")
+                                          : config.positive("rope_theta");
   config.ignore({"rope_theta"});
   double part = scaling.has("partial_rotary_factor")
                     ? scaling.real("partial_rotary_factor")
@@ -124,7 +126,7 @@ Rotary mlir::moe::readRotary(Config &config, int64_t headSize,
 
   Rotary rotary;
   int64_t dim = static_cast<int64_t>(static_cast<double>(headSize) * part);
-  if (dim < 2 || dim > headSize || dim % 2 != 0 || !(base > 0)) {
+  if (dim < 2 || dim > headSize || dim % 2 != 0) {
     config.problem("rotary embeddings of " + Twine(dim) + " of a head's " +
                    Twine(headSize) + " elements are not possible");
     return {};
@@ -136,7 +138,7 @@ Rotary mlir::moe::readRotary(Config &config, int64_t headSize,
   type = scaling.string("rope_type", type);
   if (type == "linear")
     for (double &frequency : rotary.frequencies)
-      frequency /= scaling.real("factor");
+      frequency /= scaling.positive("factor");
   else if (type == "llama3")
     scaleLlama3(rotary.frequencies, scaling);
   else if (type == "yarn")

@@ -28,6 +28,8 @@ void DecoderBuilder::readRouter() {
     renormalize = config.flag("norm_topk_prob", false);
   if (family.router == RouterKind::SparseMixer) {
     mixerThreshold = 2 * config.real("router_jitter_noise", 0.01);
+    if (mixerThreshold < 0)
+      config.problem("key 'router_jitter_noise' expects a number from 0");
     if (chosen != 2)
       config.problem("key 'num_experts_per_tok' expects 2");
   }

@@ -58,9 +58,10 @@ class PhiMoE(DecoderCase):
             (rope(long_factor=[1.0, 2.0]), "key 'rope_scaling.long_factor' expects 3 numbers above 0"),
             (rope(short_factor=[1.0, 2.0, 0.0]), "key 'rope_scaling.short_factor' expects 3 numbers above 0"),
             (rope(short_factor=None), "key 'rope_scaling.short_factor' expects 3 numbers above 0"),
-            (rope(short_mscale="x"), "key 'rope_scaling.short_mscale' expects a number"),
+            (rope(short_mscale="x"), "key 'rope_scaling.short_mscale' expects a number above 0"),
+            (dict(PHI, router_jitter_noise=-0.1), "key 'router_jitter_noise' expects a number from 0"),
             (rope(original_max_position_embeddings=None),
-             "key 'original_max_position_embeddings' expects a whole number from 1 to 2147483647"),
+             "key 'original_max_position_embeddings' expects a whole number from 2 to 2147483647"),
         ]:  # fmt: skip
             self.refuse(config, [expected])
         tensors = checkpoint_of(PHI).tensors
