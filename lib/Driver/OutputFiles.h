@@ -33,10 +33,9 @@ public:
 
   /// Writes a file that is no result at once, "-" for standard output; false
   /// with one line in `error`.
-  static bool
-  writeNow(const std::string &path,
-           llvm::function_ref<void(llvm::raw_pwrite_stream &)> body,
-           std::string &error);
+  static bool writeNow(const std::string &path,
+                       llvm::function_ref<void(llvm::raw_pwrite_stream &)> body,
+                       std::string &error);
   /// A file to be written by someone else under the returned name.
   std::string add(const std::string &path);
   /// Writes a file; false with one line in `error`. Its name until the commit

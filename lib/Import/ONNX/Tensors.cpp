@@ -239,11 +239,11 @@ TensorTable::locateExternal(const TensorProto &tensor, uint64_t bytes) {
 
   uint64_t begin = 0, size = bytes;
   if (offset && offset->getAsInteger(10, begin))
-    return makeError("has offset '" + *offset + "' in " +
-                     where + ", expects a decimal number below 2^64");
+    return makeError("has offset '" + *offset + "' in " + where +
+                     ", expects a decimal number below 2^64");
   if (length && length->getAsInteger(10, size))
-    return makeError("has length '" + *length + "' in " +
-                     where + ", expects a decimal number below 2^64");
+    return makeError("has length '" + *length + "' in " + where +
+                     ", expects a decimal number below 2^64");
   if (size != bytes)
     return makeError("has " + llvm::Twine(size) + " bytes of " + where +
                      ", expects " + llvm::Twine(bytes));

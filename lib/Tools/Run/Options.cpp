@@ -126,10 +126,10 @@ private:
       return true;
     }
     static constexpr const char *lists[] = {
-        "input", "output", "expected-output", "inputs", "expected-outputs",
-        "stop"};
-    bool repeats = std::find(std::begin(lists), std::end(lists), name) !=
-                   std::end(lists);
+        "input",  "output",           "expected-output",
+        "inputs", "expected-outputs", "stop"};
+    bool repeats =
+        std::find(std::begin(lists), std::end(lists), name) != std::end(lists);
     if (!repeats && !given.insert(name).second)
       return fail("option '--" + name + "' is given twice");
     std::string value;
