@@ -57,15 +57,14 @@ class Sections {
 public:
   Sections(ModuleOp module) : symbols(module), b(module.getContext()) {}
 
-  /// Gives the symbol that `ref` names a section; returns whether the section
-  /// is a new one.
-  bool assign(FlatSymbolRefAttr ref) {
+  /// Gives the symbol that `ref` names a section, that of the same bytes if
+  /// there is one.
+  void assign(FlatSymbolRefAttr ref) {
     Operation *op = symbols.lookup(ref.getValue());
     auto [it, isNew] = sections.try_emplace(describe(ref), 0);
     if (isNew)
       it->second = layout.add(byteSize(op));
     op->setAttr("section", b.getI64IntegerAttr(it->second));
-    return isNew;
   }
 
   /// The symbol and those that it is made of.
@@ -164,10 +163,7 @@ struct AssignWeightSections
     for (Attribute symbol : used) {
       auto ref = cast<FlatSymbolRefAttr>(symbol);
       sections.markNeeded(ref, needed);
-      if (sections.assign(ref))
-        ++numSections;
-      else
-        ++numShared;
+      sections.assign(ref);
     }
     for (Operation &op :
          llvm::make_early_inc_range(module.getBody()->getOperations())) {

@@ -21,10 +21,6 @@ def AssignWeightSections
     in the same layout share a section: tied weights are stored once. Symbols
     that neither code nor another needed symbol names are erased.
   }];
-  let statistics = [
-    Statistic<"numSections", "sections", "sections of the weight file">,
-    Statistic<"numShared", "shared", "symbols that share another's section">
-  ];
 }
 
 #endif // MOE_TARGET_WEIGHTS_PASSES_TD

@@ -136,7 +136,6 @@ Value QuantizeWeights::makePart(OpBuilder &b, GetWeightOp weight,
                                      asymmetric, /*section=*/IntegerAttr(),
                                      RankedTensorType::get(shape, element));
     symbols->insert(made, b.getInsertionPoint());
-    numWeights += part == QuantizedPart::Integers;
   }
   return GetWeightOp::create(b, weight.getLoc(), made.getWeightType(),
                              made.getSymName());

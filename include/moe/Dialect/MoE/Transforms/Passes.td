@@ -62,8 +62,6 @@ def QuantizeWeights : Pass<"moe-quantize-weights", "::mlir::ModuleOp"> {
            "store a zero point per block">,
     Option<"dense", "dense", "bool", "false",
            "also products that are no experts'">];
-  let statistics = [
-    Statistic<"numWeights", "num-weights", "weights made quantized ones">];
 }
 
 def HoistChecks : Pass<"moe-hoist-checks", "::mlir::func::FuncOp"> {
