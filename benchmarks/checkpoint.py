@@ -46,11 +46,13 @@ class Geometry:
     def tensors(self):
         """Name, shape and standard deviation (0: all ones) of each tensor."""
         h, f = self.hidden, self.ffn
+        # Branches small beside the residual stream, as in trained models: rounding errors do not grow with the layers.
+        branch = (2 * self.layers) ** -0.5
         yield "model.embed_tokens.weight", (self.vocabulary, h), 1.0
         for i in range(self.layers):
             layer = f"model.layers.{i}."
             for part in "qkvo":
-                yield layer + f"self_attn.{part}_proj.weight", (h, h), h**-0.5
+                yield layer + f"self_attn.{part}_proj.weight", (h, h), h**-0.5 * (branch if part == "o" else 1)
             for norm in ("self_attn.q_norm", "self_attn.k_norm", "input_layernorm", "post_attention_layernorm"):
                 yield layer + norm + ".weight", (h,), 0.0
             # Scores so far apart that rounding seldom chooses another expert.
@@ -58,7 +60,7 @@ class Geometry:
             for e in range(self.experts):
                 for part in ("gate", "up"):
                     yield layer + f"mlp.experts.{e}.{part}_proj.weight", (f, h), h**-0.5
-                yield layer + f"mlp.experts.{e}.down_proj.weight", (h, f), 2 * f**-0.5
+                yield layer + f"mlp.experts.{e}.down_proj.weight", (h, f), 2 * f**-0.5 * branch
         yield "model.norm.weight", (h,), 0.0
         yield "lm_head.weight", (self.vocabulary, h), 3 * h**-0.5
 
