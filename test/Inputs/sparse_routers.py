@@ -143,6 +143,55 @@ def switch(g, logits, experts, capacity, strict=False, onehot=False):
     return weights, limited, reference
 
 
+def two_choices(g, logits, experts, padding=None, fraction=1.0, early=False):
+    """NLLB: the best two experts, each with places for `fraction` of all tokens, first choices before second ones.
+    `padding` [T] says which tokens are none; shares are divided by their sum, `early`: before tokens lose places.
+    Returns the weights of all experts, [T, E], and the reference for logits and padding."""
+
+    def choose(scores):
+        best = g("ArgMax", scores, axis=-1, keepdims=0)
+        return g("Cast", g("Equal", g("Unsqueeze", best, [-1]), np.arange(experts)), to=7)
+
+    def shares(masks):
+        found = [g("ReduceSum", g("Mul", probabilities, g("Cast", mask, to=F32)), [1], keepdims=0) for mask in masks]
+        total = g("Clip", g("Add", *found), float(np.finfo(np.float32).eps))
+        return [g("Unsqueeze", g("Div", share, total), [1]) for share in found]
+
+    probabilities = g("Softmax", logits, axis=-1)
+    first = choose(probabilities)
+    second = choose(g("Where", g("Cast", first, to=BOOL), g.constant(np.float32(-INF)), logits))
+    masks = [first, second]
+    given = shares(masks) if early else None
+    if padding:
+        used = g("Cast", g("Unsqueeze", g("Not", padding), [-1]), to=7)
+        masks = [g("Mul", mask, used) for mask in masks]
+    places = [g("Sub", g("CumSum", mask, 0), 1) for mask in masks]
+    places[1] = g("Add", places[1], g("ReduceSum", masks[0], [0], keepdims=1))
+    tokens = g("Cast", g("Gather", g("Shape", logits), 0), to=F32)
+    limit = g("Cast", g("Ceil", g("Mul", tokens, fraction)), to=7)
+    masks = [g("Mul", mask, g("Cast", g("Less", place, limit), to=7)) for mask, place in zip(masks, places)]
+    given = given or shares(masks)
+    gates = g("Add", *(g("Mul", share, g("Cast", mask, to=F32)) for share, mask in zip(given, masks)))
+
+    def reference(logits, padding):
+        probabilities, rows = ref.softmax(logits), np.arange(len(logits))
+        best = probabilities.argmax(-1)
+        rest = logits.copy()
+        rest[rows, best] = -INF
+        masks = [np.eye(experts, dtype=int)[ids] for ids in (best, rest.argmax(-1))]
+        used = ~padding[:, None] if padding is not None else 1
+        share = lambda masks: (probabilities * masks[0]).sum(-1), lambda masks: (probabilities * masks[1]).sum(-1)
+        counted = [mask * used for mask in masks]
+        places = [counted[0].cumsum(0) - 1, counted[1].cumsum(0) - 1 + counted[0].sum(0)]
+        limit = np.ceil(fraction * len(logits))
+        kept = [mask * (place < limit) for mask, place in zip(counted, places)]
+        parts = [s(masks if early else kept) for s in share]
+        total = np.maximum(sum(parts), np.finfo(np.float32).eps)
+        return sum((part / total)[:, None] * mask for part, mask in zip(parts, kept))
+
+    return gates, reference
+
+
 def scaled_experts(g, x, logits, up, down, k, early=False, bias=None):
     """Llama 4: every expert on all tokens, which are multiplied by sigmoid scores first, 0 where an expert is not chosen.
     up [E, H, 2 * I], down [E, I, H]; `early`: the scores are scattered, not the logits. Returns the sum."""

@@ -35,6 +35,9 @@ struct Selection {
   int64_t experts;
   /// Then not the ids, but its mask says which tokens get to an expert.
   std::optional<ExpertCapacity> capacity = std::nullopt;
+  /// [T, E], if there is such a value: the weights of all experts, at most k of
+  /// a token's not 0, none negative. They lead to the experts then.
+  Value spread = {};
 
   Value ids() { return chosenIds; }
   Value values() { return gathered ? gathered : chosenScores; }
@@ -105,6 +108,12 @@ FailureOr<Selection> selectionOf(onnx::NodeOp node, Rejection &rejection);
 /// (Switch).
 std::optional<ExpertCapacity> capacityOf(Selection &selection);
 
+/// Finds the sum of this choice and others as weights of all experts (NLLB);
+/// `k` then counts them.
+void findSpread(Selection &selection);
+/// Whether `node` is the ArgMax of what others left.
+bool isLaterChoice(onnx::NodeOp node);
+
 /// One weight matrix gathered per row, batched matmul (torch `batched_mm`).
 void matchBatchedExperts(Selection &selection, RowExprPool &pool,
                          ExpertsAttempt &attempt);
@@ -130,6 +139,9 @@ LogicalResult matchGroupLimited(Selection &selection, Value weights,
 /// Selection by logits, then a score over the chosen: Granite, gpt-oss.
 LogicalResult matchSelectThenScore(Selection &selection, Value weights,
                                    RouteRecipe &recipe, Rejection &rejection);
+/// The weights of all experts that the choices add up to: NLLB.
+LogicalResult matchSpread(Selection &selection, Value weights,
+                          RouteRecipe &recipe, Rejection &rejection);
 /// One choice at a time, weighed by its share among the near ones: PhiMoE.
 LogicalResult matchSparseMixer(Selection &selection, Value weights,
                                RouteRecipe &recipe, Rejection &rejection);

@@ -71,6 +71,7 @@ struct Meaning {
     Used,   // which experts were chosen at all; of `expert` parts, if split
     Chosen, // the chosen logits `value` of all choices, -inf elsewhere
     Gate,   // a mask times the routing weights `value`, or a score of those
+    Closed, // 1 where a gate is 0
     Hits,   // indices of hits, one for each element of a coordinate axis
     Shares, // `share`
   };
@@ -192,7 +193,11 @@ void LoopedExperts::define(Value value, Meaning meaning) {
 }
 
 void LoopedExperts::run() {
-  if (selection.capacity) {
+  if (selection.spread) {
+    AxisLayout axes = context.chosen();
+    axes.back() = context.expert();
+    define(selection.spread, {Meaning::Gate, axes, -1, selection.spread});
+  } else if (selection.capacity) {
     // Who is dropped is none of the expert's: only this mask leads to experts.
     AxisLayout axes = context.chosen();
     axes.back() = context.expert();
@@ -200,7 +205,7 @@ void LoopedExperts::run() {
   } else {
     define(selection.ids(), {Meaning::Ids, context.chosen()});
   }
-  if (Value values = selection.values())
+  if (Value values = selection.spread ? Value() : selection.values())
     define(values, {Meaning::Weight, context.chosen(), -1, values});
   while (NodeOp node = walk.next())
     visit(node);
@@ -245,6 +250,11 @@ void LoopedExperts::visit(NodeOp node) {
     gate.kind = Meaning::Gate;
     gate.score = ScoreFunction::Sigmoid;
     return define(node.output(0), std::move(gate));
+  }
+  if (node.is("Not") && first && first->kind == Meaning::Closed) {
+    Meaning mask = *first;
+    mask.kind = Meaning::Mask;
+    return define(node.output(0), std::move(mask));
   }
   if (node.is("OneHot"))
     return first && first->kind == Meaning::Ids
@@ -306,6 +316,9 @@ void LoopedExperts::visitMove(NodeOp node, Meaning meaning) {
   if (node.is("Cast") && meaning.kind == Meaning::Shares &&
       !isa_and_nonnull<FloatType>(elementTypeOf(node.output(0))))
     return reject(node, "expects a cast between float types");
+  if (node.is("Cast") && meaning.kind == Meaning::Gate &&
+      elementTypeOf(node.output(0)).isInteger(1))
+    meaning.kind = Meaning::Mask;
   if (node.is("Cast") && meaning.kind == Meaning::Weight &&
       meaning.axes == context.chosen())
     meaning.value = node.output(0);
@@ -387,7 +400,7 @@ void LoopedExperts::visitOneHot(NodeOp node, const Meaning &ids) {
   define(node.output(0), {Meaning::Mask, axes});
 }
 
-/// ids == e, ids == [0, .., E - 1], mask == 1, mask > 0.
+/// ids == e, ids == [0, .., E - 1], mask == 1, mask > 0, gate == 0, gate > 0.
 void LoopedExperts::visitEqual(NodeOp node) {
   bool greater = node.is("Greater");
   for (unsigned i : {0u, 1u}) {
@@ -401,6 +414,12 @@ void LoopedExperts::visitEqual(NodeOp node) {
       mask.kind = meaning->kind;
       if (splatOf(other) != (greater ? 0 : 1))
         break;
+      return define(node.output(0), std::move(mask));
+    }
+    if (meaning->kind == Meaning::Gate) {
+      mask.kind = greater ? Meaning::Mask : Meaning::Closed;
+      if (splatOf(other) != 0 || (greater && !selection.spread))
+        break; // a gate may be negative
       return define(node.output(0), std::move(mask));
     }
     if (meaning->kind != Meaning::Ids || greater)
@@ -729,8 +748,8 @@ void LoopedExperts::visitTaken(NodeOp node, const Meaning &source) {
 void LoopedExperts::visitNonZero(NodeOp node, const Meaning &mask) {
   if (mask.kind == Meaning::Used) // which experts are used at all
     return define(node.output(0), mask);
-  if (mask.kind != Meaning::Mask || mask.expert < 0 ||
-      hasRole(mask.axes, AxisAtom::Expert))
+  if ((mask.kind != Meaning::Mask && mask.kind != Meaning::Gate) ||
+      mask.expert < 0 || hasRole(mask.axes, AxisAtom::Expert))
     return reject(node, "expects the mask of one expert");
   Meaning pick{Meaning::Hits, {}, mask.expert};
   for (const Axis &axis : mask.axes) {

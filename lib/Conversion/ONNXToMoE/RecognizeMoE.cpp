@@ -47,6 +47,7 @@ static constexpr ExpertForm kExpertForms[] = {{"batched", matchBatchedExperts},
                                               {"looped", matchLoopedExperts},
                                               {"grouped", matchGroupedExperts}};
 static constexpr RouterForm kRouterForms[] = {
+    {"spread", matchSpread},
     {"group-limited", matchGroupLimited},
     {"sparse-mixer", matchSparseMixer},
     {"score-then-select", matchScoreThenSelect},
@@ -315,6 +316,8 @@ ONNXRecognizeMoEPass::recognize(NodeOp node, ExpertWeights &weights,
   // The form that got so far as to see experts has the reason to tell.
   bool telling = false;
   for (const ExpertForm &form : kExpertForms) {
+    if (selection->spread && form.match != matchLoopedExperts)
+      continue; // the others follow ids
     ExpertsAttempt attempt;
     Stop here{{}, "experts", form.name};
     form.match(*selection, pool, attempt);

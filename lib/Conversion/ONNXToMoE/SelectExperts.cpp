@@ -39,7 +39,8 @@ Value moe::chosenIdsOf(NodeOp node) {
     auto concat = dyn_cast<NodeOp>(user);
     return concat && joins(concat, "ArgMax");
   });
-  return node.is("ArgMax") && !round ? node.output(0) : Value();
+  return node.is("ArgMax") && !round && !isLaterChoice(node) ? node.output(0)
+                                                             : Value();
 }
 
 static FailureOr<Selection> selectionByTopK(NodeOp node, Rejection &rejection) {
@@ -181,7 +182,8 @@ FailureOr<Selection> moe::selectionOf(NodeOp node, Rejection &rejection) {
   if (!experts.constant)
     return rejection.at(node, "expects a static number of experts");
   selection->experts = *experts.constant;
-  if (node.is("ArgMax"))
+  findSpread(*selection);
+  if (node.is("ArgMax") && !selection->spread)
     selection->capacity = capacityOf(*selection);
   return selection;
 }

@@ -12,6 +12,7 @@ import moe_reference as ref
 import moe_testing
 import sparse_routers
 from sparse_models import I64, Graph, batched_experts
+from sparse_routers import BOOL
 
 TOKENS = (0, 1, 2, 3, 17, 64)
 
@@ -197,3 +198,54 @@ def check_scaled(name, layers, dtype=np.float32, tolerance=1e-5, hidden=18, inte
 check_scaled("scaled tokens", [(5, 1, {}), (4, 2, {}), (3, 3, dict(early=True)), (16, 1, dict(early=True)), (5, 2, dict(bias=True))])
 # CHECK: scaled tokens of 16 bits: 2 of 2 layers recognised, 12 outputs
 check_scaled("scaled tokens of 16 bits", [(4, 1, {}), (4, 2, dict(early=True))], np.float16, 4e-3)
+
+
+def check_choices(name, layers, hidden=12, inter=7, experts=5):
+    """Two choices with places; each layer is (form of the experts, options)."""
+    random = np.random.default_rng(8)
+    g = Graph()
+    x = g.input("x", ["t", hidden])
+    padding = g.input("padding", ["t"], BOOL)
+    references = []
+    for i, (form, options) in enumerate(layers):
+        gate = (2 * random.standard_normal((hidden, experts)) / np.sqrt(hidden)).astype(np.float32)
+        layer = moe_forms.Experts(random, hidden, inter, experts, parts="none", activation="relu")
+        options = dict(options)
+        padded = options.pop("padded", False)
+        gates, route = sparse_routers.two_choices(g, g("MatMul", x, gate), experts, padding if padded else None, **options)
+        total = g("Expand", 0.0, g("Shape", x))
+        for e in range(experts):
+            column = g("Gather", gates, e, axis=1)
+            if form == "dense":
+                total = g("Add", total, g("Mul", layer.one(g, x, e), g("Unsqueeze", column, [1])))
+                continue
+            hits = {"equal": lambda: g("Not", g("Equal", column, 0.0)), "cast": lambda: g("Cast", column, to=BOOL),
+                    "float": lambda: column, "greater": lambda: g("Greater", column, 0.0)}[form]()  # fmt: skip
+            found = g("Transpose", g("NonZero", hits), perm=[1, 0])
+            at = g("Unsqueeze", g("Squeeze", g("Slice", found, [0], [1], [1]), [1]), [-1])
+            share = g("Mul", layer.one(g, g("GatherND", x, at), e), g("GatherND", g("Unsqueeze", column, [1]), at))
+            total = g("ScatterND", total, at, share, reduction="add")
+        g.output(f"y{i}", total, ["t", hidden])
+
+        def reference(x, padding, gate=gate, route=route, layer=layer, padded=padded):
+            gates = route(x @ ref.f64(gate), padding if padded else None)
+            y = [sum((w * layer.reference(e, row) for e, w in enumerate(ws) if w), np.zeros(hidden)) for row, ws in zip(x, gates)]
+            return np.array(y).reshape(len(x), hidden).astype(np.float32)
+
+        references.append(reference)
+    path = moe_testing.save(g.model(), sys.argv[1], name.replace(" ", "-"))
+    cases = []
+    for tokens in TOKENS:
+        x = random.standard_normal((tokens, hidden)).astype(np.float32)
+        padding = random.random(tokens) < 0.3
+        cases.append(({"x": x, "padding": padding}, {f"y{i}": r(ref.f64(x), padding) for i, r in enumerate(references)}))
+    count = moe_testing.count(moe_testing.raised(path), "moe.route")
+    print(f"{name}: {count} of {len(layers)} layers recognised, {moe_testing.check(path, cases, 1e-5)} outputs")
+
+
+# CHECK: two choices: 6 of 6 layers recognised, 36 outputs
+check_choices("two choices", [
+    ("equal", {}), ("dense", dict(fraction=0.25)), ("cast", dict(fraction=0.5, padded=True)),
+    ("float", dict(padded=True, early=True)), ("greater", dict(fraction=0.3, early=True)),
+    ("equal", dict(fraction=0.2, padded=True)),
+])  # fmt: skip
