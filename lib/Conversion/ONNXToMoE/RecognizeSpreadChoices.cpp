@@ -130,8 +130,7 @@ static bool isNeverNegative(Value value) {
       if (node.input(2))
         stack.push_back(node.input(2));
     }
-    for (Value operand : ArrayRef(SmallVector<Value>(node.getInputs()))
-                             .take_front(all ? ~0u : 1))
+    for (Value operand : node.getInputs().take_front(all ? ~0u : 1))
       stack.push_back(operand);
   }
   return true;
