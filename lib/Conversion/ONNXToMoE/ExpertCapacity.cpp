@@ -93,16 +93,7 @@ void CapacityFinder::define(Value value, Meaning meaning) {
 /// ids == [0, 1, .., E - 1].
 bool CapacityFinder::comparesExperts(NodeOp node) {
   Value other = node.input(is(node.input(0), Meaning::Ids) ? 1 : 0);
-  DenseElementsAttr experts = constantOf(other);
-  if (!experts || !isa<IntegerType>(experts.getElementType()) ||
-      experts.getNumElements() != selection.experts ||
-      cast<RankedTensorType>(other.getType()).getShape().back() !=
-          selection.experts)
-    return false;
-  for (auto [e, id] : llvm::enumerate(experts.getValues<llvm::APInt>()))
-    if (id != e)
-      return false;
-  return true;
+  return isIotaRow(other, selection.experts);
 }
 
 /// Numbers along the tokens of all, or of each sequence.

@@ -221,6 +221,22 @@ bool moe::isZeroAndOne(Value value) {
   return values[0].isZero() && values[1].isExactlyValue(1);
 }
 
+bool moe::isIota(Value value, int64_t count) {
+  DenseElementsAttr all = constantOf(value);
+  if (!all || !isa<IntegerType>(all.getElementType()) ||
+      all.getNumElements() != count)
+    return false;
+  return llvm::all_of(
+      llvm::enumerate(all.getValues<llvm::APInt>()),
+      [](const auto &element) { return element.value() == element.index(); });
+}
+
+bool moe::isIotaRow(Value value, int64_t count) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type && type.getRank() > 0 && type.getShape().back() == count &&
+         isIota(value, count);
+}
+
 Value moe::skipNoOps(Value value) {
   while (true) {
     value = skipExactCasts(value);

@@ -432,19 +432,13 @@ void LoopedExperts::visitEqual(NodeOp node) {
       return define(node.output(0), std::move(mask));
     }
     // All experts along one dimension.
-    DenseElementsAttr all = constantOf(other);
-    auto type = dyn_cast<RankedTensorType>(other.getType());
-    if (!all || !isa<IntegerType>(all.getElementType()) ||
-        all.getNumElements() != selection.experts)
+    if (!isIota(other, selection.experts))
       break;
-    bool counts = true;
-    for (auto [e, value] : llvm::enumerate(all.getValues<llvm::APInt>()))
-      counts &= value == e;
     AxisLayout experts;
-    for (int64_t size : type.getShape())
+    for (int64_t size : cast<RankedTensorType>(other.getType()).getShape())
       experts.push_back(size == selection.experts ? context.expert() : Axis());
     auto axes = broadcastAxes(meaning->axes, experts);
-    if (!counts || !axes || !hasRole(experts, AxisAtom::Expert))
+    if (!axes || !hasRole(experts, AxisAtom::Expert))
       break;
     mask.axes = *axes;
     return define(node.output(0), std::move(mask));

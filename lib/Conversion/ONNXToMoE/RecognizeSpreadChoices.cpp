@@ -1,4 +1,4 @@
-//===- RecognizeSpreadChoices.cpp - weights of all experts, one by one ------===//
+//===- RecognizeSpreadChoices.cpp - weights of all experts, one by one ----===//
 //
 // Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -33,21 +33,6 @@ static bool isCast(NodeOp node) {
          (node.is("Cast") || node.is("CastLike") || node.is("Identity"));
 }
 
-/// Whether `value` is 0, 1, .., E - 1 along its last dimension, the others
-/// having size 1.
-static bool listsExperts(Value value, int64_t experts) {
-  DenseElementsAttr all = constantOf(value);
-  auto type = dyn_cast<RankedTensorType>(value.getType());
-  if (!all || !type || type.getRank() == 0 ||
-      !isa<IntegerType>(all.getElementType()) ||
-      all.getNumElements() != experts || type.getShape().back() != experts)
-    return false;
-  for (auto [e, id] : llvm::enumerate(all.getValues<llvm::APInt>()))
-    if (id != e)
-      return false;
-  return true;
-}
-
 /// The ArgMax of whose results `value` [T, E] is the one-hot; null if it is
 /// none.
 static NodeOp oneHotOf(Value value, int64_t experts) {
@@ -67,7 +52,7 @@ static NodeOp oneHotOf(Value value, int64_t experts) {
     for (unsigned i : {0u, 1u}) {
       auto column = dyn_cast<RankedTensorType>(node.input(i).getType());
       if (column && column.getRank() == 2 && column.getDimSize(1) == 1 &&
-          listsExperts(node.input(1 - i), experts))
+          isIotaRow(node.input(1 - i), experts))
         return chooser(node.input(i));
     }
   if (node.is("OneHot") && rankOf(node.input(0)) == 1 &&
@@ -97,9 +82,8 @@ static NodeOp boundOf(Value value, int64_t experts) {
 /// Whether no element of `value` can be negative.
 static bool isNeverNegative(Value value) {
   static constexpr StringLiteral always[] = {
-      "Softmax", "Sigmoid", "Abs",           "Equal",       "Not",
-      "And",     "Or",      "Less",          "LessOrEqual", "Exp",
-      "Greater", "OneHot",  "GreaterOrEqual"};
+      "Softmax", "Sigmoid", "Abs",  "Equal",       "Not",     "And",
+      "Or",      "Exp",     "Less", "LessOrEqual", "Greater", "GreaterOrEqual"};
   static constexpr StringLiteral alike[] = {
       "Cast",      "Identity", "Mul",       "Add",     "Div",
       "ReduceSum", "Max",      "ReduceMax", "Reshape", "Unsqueeze",
@@ -117,6 +101,7 @@ static bool isNeverNegative(Value value) {
     if (!node || !node.getDomain().empty() || seen.size() > kMaxNodes)
       return false;
     if (llvm::is_contained(always, node.getOpType()) ||
+        (node.is("OneHot") && isZeroAndOne(node.input(2))) ||
         !seen.insert(node).second)
       continue;
     if (!llvm::is_contained(alike, node.getOpType()))

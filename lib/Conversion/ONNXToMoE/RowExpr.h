@@ -138,10 +138,10 @@ bool isElementwise(onnx::NodeOp node);
 void forEachLinear(const RowExpr *expr,
                    llvm::function_ref<void(const RowExpr *)> visit);
 
-/// The value of `expr` for one element; `linear` gives that of a linear map.
 /// Whether `expr` is 0 where the token's row is.
 bool isZeroForZeros(const RowExpr *expr);
 
+/// The value of `expr` for one element; `linear` gives that of a linear map.
 Value emitScalar(OpBuilder &builder, Location loc, Type type,
                  const RowExpr *expr,
                  llvm::function_ref<Value(const RowExpr *)> linear);

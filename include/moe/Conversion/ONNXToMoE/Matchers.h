@@ -71,6 +71,10 @@ DenseElementsAttr constantOf(Value value);
 std::optional<double> scalarConstantOf(Value value);
 /// Whether `value` is the constant [0, 1]: the values of a mask.
 bool isZeroAndOne(Value value);
+/// Whether `value` is the integer constant 0, 1, .., count - 1, in order.
+bool isIota(Value value, int64_t count);
+/// Whether it is that along its last dimension, the others having size 1.
+bool isIotaRow(Value value, int64_t count);
 /// The value of all elements of a constant, or of a tensor that a constant is
 /// spread over.
 std::optional<double> splatOf(Value value);
