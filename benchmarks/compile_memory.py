@@ -185,12 +185,8 @@ def main():
     parser.add_argument("--gb", type=float, default=4.0, help="weights of the model with external data")
     parser.add_argument("--inline-gb", type=float, default=2.0, help="and of the one without; below 2 GiB")
     parser.add_argument("--only", choices=["external", "inline"])
-    parser.add_argument("--build", default=f"{report.ROOT}/build", help="folder of the build")
-    parser.add_argument("--dir", help="where the models are made (<build>/benchmarks)")
     parser.add_argument("--keep", action="store_true", help="keep the models")
-    parser.add_argument("--json", help="write all figures here (<dir>/compile_memory.json)")
-    parser.add_argument("--markdown", nargs="?", const=f"{report.ROOT}/docs/Performance.md",
-                        help="update the table of this file (docs/Performance.md)")
+    report.add_file_options(parser, "compile_memory")
     args = parser.parse_args()
     args.dir = os.path.abspath(args.dir or f"{args.build}/benchmarks")
 

@@ -384,12 +384,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=0.3, help="and at least so long")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--boost", action="store_true", help="run at the highest priority (needs root)")
-    parser.add_argument("--build", default=f"{report.ROOT}/build", help="folder of the build")
-    parser.add_argument("--dir", help="where models and programs are kept (<build>/benchmarks)")
     parser.add_argument("--clean", action="store_true", help="remove the models afterwards")
-    parser.add_argument("--json", help="write all figures here (<dir>/moe_layer.json)")
-    parser.add_argument("--markdown", nargs="?", const=f"{report.ROOT}/docs/Performance.md",
-                        help="update the tables of this file (docs/Performance.md)")
+    report.add_file_options(parser, "moe_layer")
     args = parser.parse_args()
     unknown = [c for c in args.contestants if c not in CONTESTANTS]
     if unknown:

@@ -288,12 +288,8 @@ def main():
     parser.add_argument("--peer-python", default=sys.executable, help="an interpreter with llama-cpp-python and gguf")
     parser.add_argument("--keep-compiled", action="store_true", help="use the compiled model of an earlier run")
     parser.add_argument("--boost", action="store_true", help="run at the highest priority (needs root)")
-    parser.add_argument("--build", default=f"{report.ROOT}/build", help="folder of the build")
-    parser.add_argument("--dir", help="where the models are made (<build>/benchmarks/real-size)")
     parser.add_argument("--clean", action="store_true", help="remove what was made, the folder included")
-    parser.add_argument("--json", help="write all figures here (<dir>/real_size.json)")
-    parser.add_argument("--markdown", nargs="?", const=f"{report.ROOT}/docs/Performance.md",
-                        help="update the tables of this file (docs/Performance.md)")  # fmt: skip
+    report.add_file_options(parser, "real_size", "<build>/benchmarks/real-size")
     args = parser.parse_args()
     if unknown := [mode for mode in args.modes if mode not in MODES]:
         parser.error(f"unknown modes {', '.join(unknown)}; there are {', '.join(MODES)}")

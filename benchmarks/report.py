@@ -12,6 +12,15 @@ import subprocess
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
+def add_file_options(parser, name, folder="<build>/benchmarks"):
+    """Where the build lies, where a benchmark works, and where the figures of the table `name` go."""
+    parser.add_argument("--build", default=f"{ROOT}/build", help="folder of the build")
+    parser.add_argument("--dir", help=f"where models and what is compiled are kept ({folder})")
+    parser.add_argument("--json", help=f"write all figures here (<dir>/{name}.json)")
+    parser.add_argument("--markdown", nargs="?", const=f"{ROOT}/docs/Performance.md",
+                        help="update the tables of this file (docs/Performance.md)")  # fmt: skip
+
+
 def cpu_name():
     with open("/proc/cpuinfo") as file:
         for line in file:
