@@ -224,9 +224,9 @@ private:
     ModuleOp module = getOperation();
     for (auto binary :
          llvm::make_early_inc_range(module.getOps<gpu::BinaryOp>())) {
-      auto main = module.lookupSymbol<func::FuncOp>("moe_compiled_main");
+      auto main = module.lookupSymbol<func::FuncOp>(moe::kEntryFunction);
       if (!main)
-        return binary.emitOpError("expects @moe_compiled_main");
+        return binary.emitOpError("expects @") << moe::kEntryFunction;
       auto object = cast<gpu::ObjectAttr>(binary.getObjects()[0]);
       ImplicitLocOpBuilder b(binary.getLoc(), &getContext());
       StringRef text =

@@ -100,7 +100,7 @@ static LogicalResult bindEntry(func::FuncOp entry) {
   entry.removeArgAttrsAttr();
   entry.removeResAttrsAttr();
   entry.setArgAttr(0, kContextAttr, b.getUnitAttr());
-  entry.setSymName("moe_compiled_main");
+  entry.setSymName(kEntryFunction);
   return success();
 }
 

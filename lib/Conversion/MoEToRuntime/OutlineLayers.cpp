@@ -27,13 +27,12 @@
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "moe/Conversion/Utils/RuntimeCalls.h"
+#include "moe/Dialect/MoE/IR/MoE.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/Support/DebugLog.h"
 
 #include <map>
-
-#include "moe/Conversion/Utils/RuntimeCalls.h"
-#include "moe/Dialect/MoE/IR/MoE.h"
 
 #define DEBUG_TYPE "moe-outline-layers"
 
@@ -481,7 +480,7 @@ void Outliner::outline(StringRef name, ModuleOp module) {
 namespace {
 struct OutlineLayers : moe::impl::OutlineLayersPassBase<OutlineLayers> {
   void runOnOperation() override {
-    auto entry = getOperation().lookupSymbol<func::FuncOp>("moe_compiled_main");
+    auto entry = getOperation().lookupSymbol<func::FuncOp>(kEntryFunction);
     if (!entry || entry.isDeclaration())
       return;
     Block &block = entry.getBody().front();

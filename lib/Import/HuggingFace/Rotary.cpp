@@ -16,6 +16,14 @@ using namespace mlir::moe;
 
 static constexpr double kPi = 3.14159265358979323846;
 
+/// How much longer texts may be than those of `length` tokens that the
+/// frequencies were made for.
+static double stretch(double length, Config &scaling, Config &config) {
+  return scaling.has("factor")
+             ? scaling.positive("factor")
+             : config.positive("max_position_embeddings") / length;
+}
+
 /// Llama 3.1: long waves are stretched, short ones kept, with a ramp between.
 static void scaleLlama3(std::vector<double> &frequencies, Config &scaling) {
   double factor = scaling.positive("factor");
@@ -40,9 +48,7 @@ static void scaleYaRN(Rotary &rotary, double base, Config &scaling,
   if (base == 1)
     config.problem("key 'rope_theta' expects another number than 1 with yarn");
   double length = scaling.positive("original_max_position_embeddings");
-  double factor = scaling.has("factor")
-                      ? scaling.positive("factor")
-                      : config.positive("max_position_embeddings") / length;
+  double factor = stretch(length, scaling, config);
   auto sharpening = [&](double scale) {
     return factor <= 1 ? 1.0 : 0.1 * scale * std::log(factor) + 1.0;
   };
@@ -79,10 +85,10 @@ static void scaleYaRN(Rotary &rotary, double base, Config &scaling,
 
 /// LongRoPE: a divisor for each frequency, others for long texts.
 static void scaleLongRoPE(Rotary &rotary, Config &scaling, Config &config) {
-  constexpr const char *kLength = "original_max_position_embeddings";
+  constexpr StringLiteral kLength = "original_max_position_embeddings";
   bool inside = scaling.has(kLength);
   rotary.length = (inside ? scaling : config).size(kLength, {}, /*least=*/2);
-  config.ignore({"original_max_position_embeddings"});
+  config.ignore({kLength});
   auto divided = [&](const char *key) {
     std::vector<double> divisors =
         scaling.reals(key, rotary.frequencies.size());
@@ -93,9 +99,7 @@ static void scaleLongRoPE(Rotary &rotary, Config &scaling, Config &config) {
   rotary.longFrequencies = divided("long_factor");
   rotary.frequencies = divided("short_factor");
   double length = static_cast<double>(rotary.length);
-  double factor = scaling.has("factor")
-                      ? scaling.positive("factor")
-                      : config.positive("max_position_embeddings") / length;
+  double factor = stretch(length, scaling, config);
   double sharpness =
       factor <= 1 ? 1 : std::sqrt(1 + std::log(factor) / std::log(length));
   sharpness = scaling.positive("attention_factor", sharpness);

@@ -8,6 +8,7 @@
 
 #include "moe/Target/Weights/BlockScales.h"
 
+#include "llvm/ADT/APFloat.h"
 #include "llvm/ADT/bit.h"
 
 #include <algorithm>
@@ -17,18 +18,16 @@
 
 using namespace mlir::moe;
 
-/// The values of E4M3FN, which has no infinities: its largest code is NaN.
-static std::array<float, 256> makeTable() {
-  std::array<float, 256> table;
-  for (int code = 0; code < 256; ++code) {
-    int exponent = code >> 3 & 15, mantissa = code & 7;
-    float value = exponent == 0
-                      ? std::ldexp(float(mantissa), -9)
-                      : std::ldexp(float(8 + mantissa), exponent - 10);
-    if ((code & 127) == 127)
-      value = NAN;
-    table[code] = code & 128 ? -value : value;
-  }
+/// The values of E4M3FN by code.
+static const std::array<float, 256> &floatsOfCodes() {
+  static const std::array<float, 256> table = [] {
+    std::array<float, 256> values;
+    for (unsigned code = 0; code < 256; ++code)
+      values[code] =
+          llvm::APFloat(llvm::APFloat::Float8E4M3FN(), llvm::APInt(8, code))
+              .convertToFloat();
+    return values;
+  }();
   return table;
 }
 
@@ -54,7 +53,7 @@ static float scaleAt(const BlockScaledMatrix &matrix, int64_t index) {
 template <typename Word, typename Convert>
 static void readRun(const uint8_t *data, int64_t stride, int64_t count,
                     float scale, uint8_t *out, Convert convert) {
-  static const std::array<float, 256> table = makeTable();
+  const std::array<float, 256> &table = floatsOfCodes();
   for (int64_t i = 0; i < count; ++i) {
     Word word = convert(table[data[i * stride]] * scale);
     std::memcpy(out + i * static_cast<int64_t>(sizeof word), &word,

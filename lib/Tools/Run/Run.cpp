@@ -69,11 +69,12 @@ static std::string unknownName(const char *kind, const std::string &name,
 }
 
 /// Reads an archive; when any of its names starts with `prefix`, only those
-/// that do count, without it. A name that `isKnown` with the prefix keeps it.
-template <typename IsKnown>
+/// that do count, without it. A name that the model has with the prefix (`find`
+/// gives its number, or -1) keeps it.
 static bool readPrefixed(const std::string &path, const std::string &prefix,
-                         IsKnown isKnown, std::vector<NamedArray> &arrays,
-                         std::string &error) {
+                         const moe_model *model,
+                         int32_t (*find)(const moe_model *, const char *),
+                         std::vector<NamedArray> &arrays, std::string &error) {
   std::vector<NamedArray> all;
   if (!readNpz(path, all, error))
     return false;
@@ -84,7 +85,7 @@ static bool readPrefixed(const std::string &path, const std::string &prefix,
   for (NamedArray &array : all) {
     if (any && !begins(array))
       continue;
-    if (any && !isKnown(array.name))
+    if (any && find(model, array.name.c_str()) < 0)
       array.name.erase(0, prefix.size());
     arrays.push_back(std::move(array));
   }
@@ -95,12 +96,8 @@ bool Runner::readInputs(size_t index, Case &out) {
   moe_model *model = loaded.model;
   std::vector<NamedArray> given;
   if (index < options.inputFiles.size() &&
-      !readPrefixed(
-          options.inputFiles[index], "in:",
-          [&](const std::string &name) {
-            return moe_find_input(model, name.c_str()) >= 0;
-          },
-          given, error))
+      !readPrefixed(options.inputFiles[index], "in:", model, moe_find_input,
+                    given, error))
     return false;
   for (const auto &[name, path] : options.inputs) {
     NamedArray array{name, {}};
@@ -136,12 +133,8 @@ bool Runner::readExpected(size_t index, Case &out) {
   moe_model *model = loaded.model;
   std::vector<NamedArray> given;
   if (index < options.expectedFiles.size() &&
-      !readPrefixed(
-          options.expectedFiles[index], "out:",
-          [&](const std::string &name) {
-            return moe_find_output(model, name.c_str()) >= 0;
-          },
-          given, error))
+      !readPrefixed(options.expectedFiles[index], "out:", model,
+                    moe_find_output, given, error))
     return false;
   for (const auto &[name, path] : options.expected) {
     NamedArray array{name, {}};

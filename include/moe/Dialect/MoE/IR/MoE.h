@@ -72,6 +72,8 @@ inline constexpr StringLiteral kSignatureAttr = "moe.signature";
 inline constexpr StringLiteral kLayersAttr = "moe.layers";
 /// Attribute of `moe.dispatch`: the layer's index in `moe.layers`.
 inline constexpr StringLiteral kLayerIndexAttr = "moe.layer";
+/// The function that the runtime calls, once the context is its argument.
+inline constexpr StringLiteral kEntryFunction = "moe_compiled_main";
 /// Module attribute: the {node, message} of each `site` of moe_rt_check.
 inline constexpr StringLiteral kSitesAttr = "moe.sites";
 /// Module attribute: the names of the regions of moe_rt_profile.
