@@ -13,6 +13,11 @@
 #include "llvm/Support/Signals.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <optional>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
 using namespace mlir::moe;
 namespace fs = llvm::sys::fs;
 
@@ -21,6 +26,22 @@ namespace fs = llvm::sys::fs;
 static bool isSpecial(const std::string &path) {
   fs::file_status status;
   return !fs::status(path, status) && !fs::is_regular_file(status);
+}
+
+/// Standard output or error, if that is what `path` names: "-", /dev/stdout, a
+/// file that they are redirected to. To replace it would not reach who reads
+/// it, and would put a file where the link /dev/stdout is.
+static std::optional<int> standardStream(const std::string &path) {
+  if (path == "-")
+    return STDOUT_FILENO;
+  struct stat named, stream;
+  if (::stat(path.c_str(), &named) != 0)
+    return std::nullopt;
+  for (int descriptor : {STDOUT_FILENO, STDERR_FILENO})
+    if (::fstat(descriptor, &stream) == 0 && stream.st_dev == named.st_dev &&
+        stream.st_ino == named.st_ino)
+      return descriptor;
+  return std::nullopt;
 }
 
 OutputFiles::~OutputFiles() {
@@ -48,10 +69,12 @@ bool OutputFiles::writeNow(
     ec = os.error();
     os.clear_error();
   };
-  if (path == "-") {
-    body(llvm::outs());
+  if (std::optional<int> stream = standardStream(path)) {
     llvm::outs().flush();
-    takeError(llvm::outs());
+    llvm::raw_fd_ostream os(*stream, /*shouldClose=*/false);
+    body(os);
+    os.flush();
+    takeError(os);
   } else {
     llvm::raw_fd_ostream os(path, ec);
     if (!ec) {
@@ -75,7 +98,8 @@ bool OutputFiles::write(
     llvm::function_ref<void(llvm::raw_pwrite_stream &)> body,
     std::string &error, std::string *name) {
   // A device or pipe is written in place; a rename would replace it.
-  bool inPlace = path == "-" || (isSpecial(path) && !fs::is_directory(path));
+  bool inPlace =
+      standardStream(path) || (isSpecial(path) && !fs::is_directory(path));
   std::string temporary = inPlace ? path : add(path);
   if (name)
     *name = temporary;

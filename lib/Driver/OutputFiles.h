@@ -23,7 +23,8 @@ namespace mlir::moe {
 
 /// Files that are written beside their places and get their names all together;
 /// until then, on destruction and on signals they are removed. What `write` is
-/// to write to a device, a pipe or standard output ("-") goes there at once.
+/// to write to a device, a pipe or what standard output ("-") or error is, goes
+/// there at once.
 class OutputFiles {
 public:
   OutputFiles() = default;

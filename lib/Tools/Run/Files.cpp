@@ -66,20 +66,24 @@ bool mlir::moe::readFile(const std::string &path, Buffer &bytes,
 //===----------------------------------------------------------------------===//
 
 namespace {
-/// A temporary file beside `path`; or `path` itself if it is a device or a
-/// pipe, which a rename would replace: `temporary` is then empty.
+/// A temporary file beside `path`; or `path` itself if it is a device, a pipe,
+/// or what standard output or error is redirected to, which a rename would
+/// replace: `temporary` is then empty.
 class Writer {
 public:
   Writer(const std::string &path, std::string &temporary, std::string &error)
       : path(path), error(error) {
     struct stat info;
-    bool inPlace = ::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode) &&
-                   !S_ISDIR(info.st_mode);
-    if (!inPlace)
+    bool exists = ::stat(path.c_str(), &info) == 0;
+    if (int stream = exists ? standardStream(info) : -1; stream >= 0) {
+      file = ::fcntl(stream, F_DUPFD_CLOEXEC, 0);
+    } else if (exists && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) {
+      file = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    } else {
       temporary = path + ".tmp-" + std::to_string(::getpid());
-    file = inPlace ? ::open(path.c_str(), O_WRONLY | O_CLOEXEC)
-                   : ::open(temporary.c_str(),
-                            O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+                    0666);
+    }
     if (file < 0)
       error = describe("cannot write", path);
   }
@@ -119,6 +123,15 @@ public:
   }
 
 private:
+  static int standardStream(const struct stat &named) {
+    struct stat info;
+    for (int stream : {STDOUT_FILENO, STDERR_FILENO})
+      if (::fstat(stream, &info) == 0 && info.st_dev == named.st_dev &&
+          info.st_ino == named.st_ino)
+        return stream;
+    return -1;
+  }
+
   const std::string &path;
   std::string &error;
   int file;
