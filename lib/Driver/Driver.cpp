@@ -219,6 +219,12 @@ LogicalResult Compilation::checkOptions() {
   if (options.compile.quantize &&
       (from >= Phase::Fuse || lastPhase() < Phase::Fuse))
     return fail("--quantize takes effect in phase fuse, which does not run");
+  if (options.emit != EmitKind::Library && options.compileTo &&
+      *options.compileTo < Phase::Emit)
+    return fail("--emit takes effect in the last phase, got --compile-to=" +
+                stringifyPhase(*options.compileTo));
+  if (options.partialWeights && options.weights.empty())
+    return fail("--partial-weights expects --weights");
   if (fs::equivalent(options.input, options.messagesFile)) {
     options.messagesFile.clear();
     return fail("--messages expects another file than the model's");

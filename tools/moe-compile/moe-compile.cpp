@@ -119,6 +119,10 @@ int main(int argc, char **argv) {
       "Compiles a mixture-of-experts model, an ONNX file or a Hugging Face "
       "folder (config.json and safetensors), to a native library\n");
 
+  if (output.getNumOccurrences() && output.empty()) {
+    llvm::errs() << "moe-compile: error: -o expects a file name, got ''\n";
+    return 1;
+  }
   DriverOptions options;
   options.input = input;
   options.output = output;

@@ -304,17 +304,33 @@ static SymbolicDim leadingOf(Value value, int64_t count, Budget budget) {
 
 /// Operators whose result has the shape of their first input.
 static bool keepsShape(NodeOp node) {
-  static constexpr StringLiteral names[] = {
-      "Identity", "Cast", "Softmax", "Sigmoid", "Relu",       "Tanh",
-      "Neg",      "Not",  "Abs",     "CumSum",  "LogSoftmax", "ScatterElements",
-      "ScatterND"};
+  static constexpr StringLiteral names[] = {"Abs",         "Cast",
+                                            "Ceil",        "Celu",
+                                            "Clip",        "CumSum",
+                                            "Elu",         "Erf",
+                                            "Exp",         "Floor",
+                                            "Gelu",        "HardSwish",
+                                            "HardSigmoid", "Identity",
+                                            "IsInf",       "IsNaN",
+                                            "LeakyRelu",   "Log",
+                                            "LogSoftmax",  "Mish",
+                                            "Neg",         "Not",
+                                            "Reciprocal",  "Relu",
+                                            "Round",       "ScatterElements",
+                                            "ScatterND",   "Selu",
+                                            "Sigmoid",     "Sign",
+                                            "Softmax",     "Softplus",
+                                            "Softsign",    "Sqrt",
+                                            "Swish",       "Tanh",
+                                            "Trilu"};
   return llvm::is_contained(names, node.getOpType());
 }
 
 static bool broadcasts(NodeOp node) {
   static constexpr StringLiteral names[] = {
-      "Add",     "Sub",  "Mul",   "Div",   "Max",
-      "Greater", "Less", "Where", "Equal", "LessOrEqual"};
+      "Add",  "And",         "Div", "Equal", "Greater", "GreaterOrEqual",
+      "Less", "LessOrEqual", "Max", "Min",   "Mod",     "Mul",
+      "Or",   "Pow",         "Sub", "Sum",   "Where",   "Xor"};
   return llvm::is_contained(names, node.getOpType());
 }
 
@@ -460,6 +476,16 @@ static SymbolicDim dimOf(Value value, int64_t dim, Budget budget) {
   }
   if (op == "GatherElements")
     return dimOf(node.input(1), dim, budget);
+  if (op == "Gather") {
+    auto axis = normalizeAxis(node.getI64("axis", 0), rankOf(source));
+    int64_t indexRank = node.input(1) ? rankOf(node.input(1)) : -1;
+    if (!axis || indexRank < 0)
+      return here;
+    if (dim < *axis)
+      return dimOf(source, dim, budget);
+    return dim < *axis + indexRank ? dimOf(node.input(1), dim - *axis, budget)
+                                   : dimOf(source, dim - indexRank + 1, budget);
+  }
   if (op == "ConstantOfShape") {
     auto sizes = evaluateShape(source, budget);
     return sizes && (*sizes)[dim].isKnown() ? (*sizes)[dim] : here;

@@ -191,6 +191,14 @@ static Tensor logSumExp(Lowering &l, Tensor x, ArrayRef<bool> reduced,
       });
 }
 
+static Tensor castElements(Lowering &l, Tensor x, Type type) {
+  Type from = x->elementType;
+  return l.elementwise(x, x->dims, type,
+                       [&](ElementBuilder &b, ValueRange args) {
+                         return castElement(b, args[0], from, type);
+                       });
+}
+
 template <Reduction kind> static LogicalResult convertReduce(Lowering &l) {
   Tensor x = l.in(0);
   FailureOr<SmallVector<bool>> axes = reducedAxes(l, x->rank());
@@ -200,11 +208,13 @@ template <Reduction kind> static LogicalResult convertReduce(Lowering &l) {
   bool keepDims = l.node.getI64("keepdims", 1) != 0;
   if (Tensor sizes = reduceSizes(l, x, kind, reduced, keepDims))
     return l.set(sizes);
-  constexpr bool floatsOnly = kind == Reduction::L2 ||
-                              kind == Reduction::LogSum ||
-                              kind == Reduction::LogSumExp;
-  if (floatsOnly && !x->isFloat())
-    return l.error() << "expects floats, got " << x->elementType;
+  // A root or logarithm of integers is that of a float, rounded towards 0.
+  constexpr bool inFloats = kind == Reduction::L2 ||
+                            kind == Reduction::LogSum ||
+                            kind == Reduction::LogSumExp;
+  Type type = x->elementType;
+  if (inFloats && !x->isFloat())
+    x = castElements(l, x, l.b.getF64Type());
   constexpr bool same = kind == Reduction::Sum || kind == Reduction::Prod ||
                         kind == Reduction::Max || kind == Reduction::Min ||
                         kind == Reduction::Mean;
@@ -250,6 +260,8 @@ template <Reduction kind> static LogicalResult convertReduce(Lowering &l) {
                              });
     }
   }
+  if (x->elementType != type)
+    result = castElements(l, result, type);
   return l.set(keepDims ? l.reshape(result, withOnes) : result);
 }
 

@@ -79,6 +79,7 @@ func.func @mixtral(%in: tensor<?x?x3xf32>, %router: tensor<4x3xf32>) -> tensor<?
 // Torchscript's way: Gather along axis 0, Tile with repeats out of OneHot and
 // Shape, Flatten, Slice with computed bounds, a sum shape out of Shape; no
 // renormalisation; weights that are arguments are sliced when the program runs.
+// The number of tokens is seen through Clip and Gather behind the router.
 
 // CHECK-LABEL: func.func @torchscript
 // CHECK-SAME:    (%[[X:[^:]+]]: tensor<?x3xf32>, %{{[^:]+}}: tensor<3x4xf32>, %[[W1:[^:]+]]: tensor<4x10x3xf32>, %[[W2:[^:]+]]: tensor<4x3x5xf32>)
@@ -98,7 +99,11 @@ func.func @torchscript(%x: tensor<?x3xf32>, %router: tensor<3x4xf32>, %w1: tenso
   %max = onnx.constant dense<9223372036854775807> : tensor<1xi64>
   %rank = onnx.constant dense<3> : tensor<i64>
   %scalar0 = onnx.constant dense<0> : tensor<i64>
-  %logits = onnx.node "MatMul"(%x, %router) opset 17 : (tensor<?x3xf32>, tensor<3x4xf32>) -> tensor<?x4xf32>
+  %product = onnx.node "MatMul"(%x, %router) opset 17 : (tensor<?x3xf32>, tensor<3x4xf32>) -> tensor<?x4xf32>
+  %limit = onnx.constant dense<-5.0> : tensor<f32>
+  %clipped = onnx.node "Clip"(%product, %limit) opset 17 : (tensor<?x4xf32>, tensor<f32>) -> tensor<?x4xf32>
+  %order = onnx.constant dense<[2, 0, 3, 1]> : tensor<4xi64>
+  %logits = onnx.node "Gather"(%clipped, %order) {axis = 1 : i64} opset 17 : (tensor<?x4xf32>, tensor<4xi64>) -> tensor<?x4xf32>
   %probs = onnx.node "Softmax"(%logits) {axis = 1 : i64} opset 17 : (tensor<?x4xf32>) -> tensor<?x4xf32>
   %top:2 = onnx.node "TopK"(%probs, %two) {axis = 1 : i64} opset 17 : (tensor<?x4xf32>, tensor<1xi64>) -> (tensor<?x2xf32>, tensor<?x2xi64>)
   // k and the number of tokens out of shapes

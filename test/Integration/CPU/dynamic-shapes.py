@@ -243,6 +243,7 @@ def reductions(m):
     i = m.input("i64", "n", "m", 5)
     for op in "ReduceSum ReduceMin ReduceMax".split():
         m.op(op, i, m.constant([2]), keepdims=0)
+    m.op("ReduceL2", m.input("i32", "n", "m", 5), m.constant([-1]))
     for last in (0, 1):
         m.op("ArgMax", i, axis=2, select_last_index=last)
         m.op("ArgMin", i, axis=-1, keepdims=0, select_last_index=last)
