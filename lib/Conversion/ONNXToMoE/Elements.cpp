@@ -192,9 +192,9 @@ Value raise::sumOf(Lowering &l, Tensor x, ArrayRef<bool> reduced) {
   Type compute = Lowering::computeType(x->elementType);
   return l
       .reduce(
-          x, reduced, {floatConstant(l.b, compute, 0.0)},
+          x, reduced, {l.constant(l.b.getZeroAttr(compute))},
           [](ImplicitLocOpBuilder &b, ValueRange args) -> SmallVector<Value> {
-            return {arith::AddFOp::create(b, args[1], args[0])};
+            return {addElements(b, args[1], args[0])};
           })
       .front();
 }

@@ -28,6 +28,7 @@ Registry::Registry() {
   addRecurrence(*this);
   addReductions(*this);
   addMatMul(*this);
+  addEinsum(*this);
   addConvolution(*this);
   addNormalization(*this);
   addQuantization(*this);

@@ -61,6 +61,7 @@ void addScatter(Registry &);
 void addRecurrence(Registry &);
 void addReductions(Registry &);
 void addMatMul(Registry &);
+void addEinsum(Registry &);
 void addConvolution(Registry &);
 void addNormalization(Registry &);
 void addQuantization(Registry &);

@@ -185,3 +185,99 @@ func.func @main(%x: tensor<?x?x8xf32>, %s: tensor<?x?x8xf32>, %g: tensor<8xf32>)
     : (tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<8xf32>) -> (tensor<*xf32>, tensor<*xf32>, tensor<*xf32>, tensor<*xf32>)
   return %0#0, %0#1 : tensor<*xf32>, tensor<*xf32>
 }
+
+// -----
+
+func.func @main(%x0: tensor<2x3xf32>, %x1: tensor<2x3xf32>) -> tensor<*xf32> {
+  // expected-error @+1 {{node 'n' (Einsum): expects an equation with a term for each of the 2 operands, got 'ij->ij'}}
+  %0 = onnx.node "Einsum"(%x0, %x1) {equation = "ij->ij"} name "n" opset 13 : (tensor<2x3xf32>, tensor<2x3xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x0: tensor<2x3xf32>) -> tensor<*xf32> {
+  // expected-error @+1 {{node 'n' (Einsum): expects terms of letters and at most one '...' in the equation, got 'i1'}}
+  %0 = onnx.node "Einsum"(%x0) {equation = "i1->i"} name "n" opset 13 : (tensor<2x3xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x0: tensor<2x3xf32>) -> tensor<*xf32> {
+  // expected-error @+1 {{node 'n' (Einsum): expects terms of letters and at most one '...' in the equation, got 'i..'}}
+  %0 = onnx.node "Einsum"(%x0) {equation = "i..->i"} name "n" opset 13 : (tensor<2x3xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x0: tensor<2x3xf32>) -> tensor<*xf32> {
+  // expected-error @+1 {{node 'n' (Einsum): expects terms of letters and at most one '...' in the equation, got '...i...'}}
+  %0 = onnx.node "Einsum"(%x0) {equation = "...i..."} name "n" opset 13 : (tensor<2x3xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x0: tensor<2x3xf32>) -> tensor<*xf32> {
+  // expected-error @+1 {{node 'n' (Einsum): expects terms of letters and at most one '...' in the equation, got 'j->k'}}
+  %0 = onnx.node "Einsum"(%x0) {equation = "ij->j->k"} name "n" opset 13 : (tensor<2x3xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x0: tensor<2x3xf32>) -> tensor<*xf32> {
+  // expected-error @+1 {{node 'n' (Einsum): expects a term of 2 letters for an operand of that rank, got 'ijk'}}
+  %0 = onnx.node "Einsum"(%x0) {equation = "ijk->i"} name "n" opset 13 : (tensor<2x3xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x0: tensor<2x3xf32>) -> tensor<*xf32> {
+  // expected-error @+1 {{node 'n' (Einsum): expects distinct letters in the result, got 'ii'}}
+  %0 = onnx.node "Einsum"(%x0) {equation = "ij->ii"} name "n" opset 13 : (tensor<2x3xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x0: tensor<2x3xf32>) -> tensor<*xf32> {
+  // expected-error @+1 {{node 'n' (Einsum): expects the result's letters in the operands' terms, got 'k'}}
+  %0 = onnx.node "Einsum"(%x0) {equation = "ij->ik"} name "n" opset 13 : (tensor<2x3xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x0: tensor<2x3xf32>) -> tensor<*xf32> {
+  // expected-error @+1 {{node 'n' (Einsum): expects '...' in the result, as operands have it, got 'i'}}
+  %0 = onnx.node "Einsum"(%x0) {equation = "i...->i"} name "n" opset 13 : (tensor<2x3xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x0: tensor<2x3xf32>) -> tensor<*xf32> {
+  // expected-error @+1 {{node 'n' (Einsum): expects axes of one letter that agree, got 3 and 2}}
+  %0 = onnx.node "Einsum"(%x0) {equation = "ii->i"} name "n" opset 13 : (tensor<2x3xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x0: tensor<2x3xf32>, %x1: tensor<2x3xf32>) -> tensor<*xf32> {
+  // expected-error @+1 {{node 'n' (Einsum): expects shapes that broadcast, got sizes 3 and 2 at the same place}}
+  %0 = onnx.node "Einsum"(%x0, %x1) {equation = "ij,jk"} name "n" opset 13 : (tensor<2x3xf32>, tensor<2x3xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x0: tensor<2x3xf32>, %x1: tensor<2x3xf64>) -> tensor<*xf32> {
+  // expected-error @+1 {{node 'n' (Einsum): expects operands of one type, got 'f32' and 'f64'}}
+  %0 = onnx.node "Einsum"(%x0, %x1) {equation = "ij,ij"} name "n" opset 13 : (tensor<2x3xf32>, tensor<2x3xf64>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}

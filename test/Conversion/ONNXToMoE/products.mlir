@@ -104,3 +104,39 @@ func.func @quantized(%x: tensor<?x20xf32>, %b: tensor<32xf32>) -> tensor<*xf32> 
     : (tensor<?x20xf32>, tensor<32x2x8xui8>, tensor<64xf32>, tensor<32xui8>, none, tensor<32xf32>) -> tensor<*xf32>
   return %0 : tensor<*xf32>
 }
+
+// A weight of several axes is a matrix, of which both groups of axes are views.
+// CHECK-LABEL: func.func @einsum_weight
+// CHECK: %[[W:.*]] = moe.get_weight @{{.*}} : tensor<1x32x16xf32>
+// CHECK: %[[Y:.*]] = moe.grouped_matmul %{{.*}}, %{{.*}} weights(%[[W]]) : tensor<?x16xf32>
+// CHECK-NOT: linalg.generic
+// CHECK: tensor.expand_shape %[[Y]] {{\[\[}}0], [1, 2]] {{.*}} into tensor<?x8x4xf32>
+func.func @einsum_weight(%x: tensor<?x16xf32>) -> tensor<*xf32> {
+  %w = moe.get_weight @w : tensor<16x32xf32>
+  %s = onnx.constant dense<[16, 8, 4]> : tensor<3xi64>
+  %h = onnx.node "Reshape"(%w, %s) opset 13 : (tensor<16x32xf32>, tensor<3xi64>) -> tensor<16x8x4xf32>
+  %0 = onnx.node "Einsum"(%x, %h) {equation = "tm,mhd->thd"} opset 13 : (tensor<?x16xf32>, tensor<16x8x4xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// Operands that lie transposed are contracted as they are.
+// CHECK-LABEL: func.func @einsum_transposed
+// CHECK-NOT: linalg.generic
+// CHECK: linalg.generic {indexing_maps = [{{.*}}], iterator_types = ["parallel", "parallel", "reduction", "parallel"]}
+// CHECK-SAME: ins(%arg0, %arg1 : tensor<?x?x?xf32>, tensor<?x?x?xf32>)
+// CHECK-NOT: linalg.generic
+// CHECK: return
+func.func @einsum_transposed(%x: tensor<?x?x?xf32> {moe.dims = ["b", "k", "m"]}, %y: tensor<?x?x?xf32> {moe.dims = ["b", "n", "k"]}) -> tensor<*xf32> {
+  %0 = onnx.node "Einsum"(%x, %y) {equation = "bkm,bnk->bmn"} opset 13 : (tensor<?x?x?xf32>, tensor<?x?x?xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// Without a sum the products are elementwise, in the order of the result.
+// CHECK-LABEL: func.func @einsum_outer
+// CHECK: linalg.generic {indexing_maps = [#[[SECOND:.*]], #[[FIRST:.*]], #{{.*}}], iterator_types = ["parallel", "parallel"]} ins(%arg0, %arg1
+// CHECK-NOT: linalg.generic
+// CHECK: return
+func.func @einsum_outer(%x: tensor<?xf32>, %y: tensor<?xf32>) -> tensor<*xf32> {
+  %0 = onnx.node "Einsum"(%x, %y) {equation = "i,j->ji"} opset 13 : (tensor<?xf32>, tensor<?xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
