@@ -1,4 +1,4 @@
-//===- Indexing.cpp - Slice, Gather*, OneHot, Trilu, Pad ------------------===//
+//===- Indexing.cpp - Slice, Gather*, Compress, OneHot, Trilu, Pad --------===//
 //
 // Part of MoE-MLIR, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -305,6 +305,44 @@ static LogicalResult convertGatherND(Lowering &l) {
 }
 
 //===----------------------------------------------------------------------===//
+// Compress
+//===----------------------------------------------------------------------===//
+
+/// The slices, or elements, whose condition holds; those behind the last
+/// condition go.
+static LogicalResult convertCompress(Lowering &l) {
+  Tensor x = l.in(0), condition = l.in(1);
+  if (!condition->isBool() || condition->rank() != 1)
+    return l.error() << "expects a condition of rank 1 and type 'i1', got rank "
+                     << condition->rank() << " and type "
+                     << condition->elementType;
+  std::optional<int64_t> given = l.node.getI64("axis");
+  if (!given)
+    x = l.reshape(x, {product(x->dims)});
+  FailureOr<int64_t> axis = l.axis(given.value_or(0), x->rank());
+  if (failed(axis))
+    return failure();
+  l.checkLessOrEqual(condition->dims[0], x->dims[*axis],
+                     "expects at most {limit} conditions, got {found}");
+  // They lie inside: no check of each.
+  Tensor taken = nonZero(l, condition);
+  Dims dims = x->dims;
+  dims[*axis] = taken->dims[1];
+  AffineExpr exprs[] = {l.b.getAffineConstantExpr(0),
+                        l.b.getAffineDimExpr(*axis)};
+  Operand in{taken->value,
+             AffineMap::get(dims.size(), 0, exprs, l.b.getContext())};
+  Value source = l.value(x);
+  return l.set(gather(
+      l, dims, x->elementType, in,
+      [&](ImplicitLocOpBuilder &b, ValueRange at, ValueRange index) {
+        SmallVector<Value> from(at);
+        from[*axis] = arith::IndexCastOp::create(b, b.getIndexType(), index[0]);
+        return tensor::ExtractOp::create(b, source, from).getResult();
+      }));
+}
+
+//===----------------------------------------------------------------------===//
 // OneHot, Trilu
 //===----------------------------------------------------------------------===//
 
@@ -557,6 +595,7 @@ void raise::addIndexing(Registry &r) {
       {"GatherElements", 11, kLatest, convertGatherElements, 2, 2, "axis"},
       {"GatherND", 11, kLatest, convertGatherND, 2, 2, "batch_dims", "",
        "a static size of the last axis of indices"},
+      {"Compress", 9, kLatest, convertCompress, 2, 2, "axis"},
       {"OneHot", 9, kLatest, convertOneHot, 3, 3, "axis"},
       {"Trilu", 14, kLatest, convertTrilu, 1, 2, "upper"},
       {"Pad", 2, kLatest, convertPad, 1, 4, "mode pads value", "",

@@ -280,6 +280,10 @@ LogicalResult convertGraph(Region &graph, Lowering &l);
 FailureOr<Tensor> concat(Lowering &l, ArrayRef<Tensor> parts, int64_t axis);
 FailureOr<Tensor> stack(Lowering &l, ArrayRef<Tensor> parts, int64_t axis);
 
+/// Where `x` is not zero: the coordinates of each such element, int64
+/// [rank, count]. Only the data knows how many.
+Tensor nonZero(Lowering &l, Tensor x);
+
 /// The product of the dimensions.
 Expr product(ArrayRef<Expr> dims);
 

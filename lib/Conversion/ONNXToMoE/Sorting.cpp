@@ -324,12 +324,9 @@ static LogicalResult convertCumSum(Lowering &l) {
 // NonZero
 //===----------------------------------------------------------------------===//
 
-/// Counts, then writes the coordinates: only the data knows how many.
-static LogicalResult convertNonZero(Lowering &l) {
-  Tensor x = l.in(0);
+/// Counts, then writes the coordinates.
+Tensor raise::nonZero(Lowering &l, Tensor x) {
   int64_t rank = x->rank();
-  if (rank == 0)
-    return l.error() << "expects rank 1 or more";
   Type i64 = l.b.getI64Type();
   Type bit = l.b.getI1Type();
   auto isSet = [&](ElementBuilder &b, Value v) {
@@ -375,7 +372,13 @@ static LogicalResult convertNonZero(Lowering &l) {
             });
         return {branch.getResult(0), branch.getResult(1)};
       });
-  return l.set(l.tensor(nest.results[0], i64, dims));
+  return l.tensor(nest.results[0], i64, dims);
+}
+
+static LogicalResult convertNonZero(Lowering &l) {
+  if (l.in(0)->rank() == 0)
+    return l.error() << "expects rank 1 or more";
+  return l.set(nonZero(l, l.in(0)));
 }
 
 void raise::addSorting(Registry &r) {

@@ -281,3 +281,19 @@ func.func @main(%x0: tensor<2x3xf32>, %x1: tensor<2x3xf64>) -> tensor<*xf32> {
   %0 = onnx.node "Einsum"(%x0, %x1) {equation = "ij,ij"} name "n" opset 13 : (tensor<2x3xf32>, tensor<2x3xf64>) -> tensor<*xf32>
   return %0 : tensor<*xf32>
 }
+
+// -----
+
+func.func @main(%x: tensor<2x3xf32>, %c: tensor<2xf32>) -> tensor<*xf32> {
+  // expected-error @+1 {{node 'n' (Compress): expects a condition of rank 1 and type 'i1', got rank 1 and type 'f32'}}
+  %0 = onnx.node "Compress"(%x, %c) name "n" opset 13 : (tensor<2x3xf32>, tensor<2xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x: tensor<2x3xf32>, %c: tensor<2xi1>) -> tensor<*xf32> {
+  // expected-error @+1 {{node 'n' (Compress): expects an axis in [-2, 2), got 2}}
+  %0 = onnx.node "Compress"(%x, %c) {axis = 2 : i64} name "n" opset 13 : (tensor<2x3xf32>, tensor<2xi1>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}

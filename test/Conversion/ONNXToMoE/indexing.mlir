@@ -51,3 +51,14 @@ func.func @kept(%x: tensor<?x?x8xf32> {moe.dims = ["b", "s", ""]}) -> tensor<*xf
   %r = onnx.node "Reshape"(%w, %s) opset 14 : (tensor<?x2xf32>, tensor<3xi64>) -> tensor<*xf32>
   return %r : tensor<*xf32>
 }
+
+// The places where the condition holds need no check of each, only their number.
+// CHECK-LABEL: func.func @compress
+// CHECK: moe.check {{.*}} {message = "expects at most {limit} conditions, got {found}", node = "node 'n' (Compress)"}
+// CHECK: %[[AT:.*]]:2 = scf.for
+// CHECK-NOT: moe.check
+// CHECK: linalg.generic {{.*}} ins(%[[AT]]#0 : tensor<1x?xi64>) outs(%{{.*}} : tensor<?x?xf32>)
+func.func @compress(%x: tensor<?x?xf32>, %c: tensor<?xi1>) -> tensor<*xf32> {
+  %0 = onnx.node "Compress"(%x, %c) {axis = -1 : i64} name "n" opset 13 : (tensor<?x?xf32>, tensor<?xi1>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}

@@ -65,6 +65,15 @@ class DataIndices(NodeTest):
         for bad in (6, -7, GREATEST, LEAST):
             self.refuse(outside(6, bad), ints([0, bad]))
 
+    def test_compress(self):
+        for axis in (0, -1):
+            self.node("Compress", floats(2, 2), np.array([True]), rank=2, axis=axis)
+            x = floats(4, 3)
+            n = x.shape[axis]
+            for size in (0, 1, n):
+                self.accept(x, random.random(size) < 0.7)
+            self.refuse(f"expects at most {n} conditions, got {n + 1}", x, np.zeros(n + 1, bool))
+
     def test_constant_index_of_data(self):
         """The axis is data's, the index is not."""
         for index in (ints(3), ints(-4), np.array(3), ints([1, 3])):

@@ -218,6 +218,11 @@ def indexing(m):
     for axis in (-1, 0, 1):
         m.op("OneHot", i, m.constant(5), m.constant([0.5, 2.0], "f32"), axis=axis)
     m.op("NonZero", m.op("Greater", x, m.constant(0, "f32"), output=False))
+    some = m.input("bool", "v")
+    m.op("Compress", x, some, axis=0)
+    m.op("Compress", m.input("i8", "n", "v", 3), some, axis=-2)
+    m.op("Compress", m.input("f16", "v", "m"), m.op("Not", some, output=False))
+    m.op("Compress", m.input("bool", "k", 4), m.constant([True, False, True], "bool"), axis=1)
     ties = m.input("i64", "n", "v", low=0, high=3)
     for largest in (0, 1):
         m.op("TopK", ties, one, outputs=2, largest=largest)
