@@ -143,13 +143,16 @@ def switch(g, logits, experts, capacity, strict=False, onehot=False):
     return weights, limited, reference
 
 
-def two_choices(g, logits, experts, padding=None, fraction=1.0, early=False):
+def two_choices(g, logits, experts, padding=None, fraction=1.0, early=False, onehot=False):
     """NLLB: the best two experts, each with places for `fraction` of all tokens, first choices before second ones.
     `padding` [T] says which tokens are none; shares are divided by their sum, `early`: before tokens lose places.
+    `onehot` writes a choice as OneHot.
     Returns the weights of all experts, [T, E], and the reference for logits and padding."""
 
     def choose(scores):
         best = g("ArgMax", scores, axis=-1, keepdims=0)
+        if onehot:
+            return g("OneHot", best, experts, np.array([0, 1]))
         return g("Cast", g("Equal", g("Unsqueeze", best, [-1]), np.arange(experts)), to=7)
 
     def shares(masks):

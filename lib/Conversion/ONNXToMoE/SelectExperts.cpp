@@ -171,19 +171,25 @@ FailureOr<Selection> moe::selectionOf(NodeOp node, Rejection &rejection) {
     return rejection.at(node, "expects scores of shape [tokens, experts] or "
                               "[batch, sequence, experts], found rank " +
                                   Twine(rank));
-  FailureOr<Selection> selection = node.is("TopK")
-                                       ? selectionByTopK(node, rejection)
-                                       : selectionByRounds(node, rejection);
-  if (failed(selection))
-    return failure();
   if (!isa_and_nonnull<FloatType>(elementTypeOf(scores)))
     return rejection.at(node, "expects float scores");
   SymbolicDim experts = dimOf(scores, rank - 1);
   if (!experts.constant)
     return rejection.at(node, "expects a static number of experts");
+  if (node.is("ArgMax")) {
+    // One of several choices that only their sum leads to experts from.
+    Selection some{node, scores, node.output(0), {}, {}, 1, *experts.constant};
+    findSpread(some);
+    if (some.spread)
+      return some;
+  }
+  FailureOr<Selection> selection = node.is("TopK")
+                                       ? selectionByTopK(node, rejection)
+                                       : selectionByRounds(node, rejection);
+  if (failed(selection))
+    return failure();
   selection->experts = *experts.constant;
-  findSpread(*selection);
-  if (node.is("ArgMax") && !selection->spread)
+  if (node.is("ArgMax"))
     selection->capacity = capacityOf(*selection);
   return selection;
 }

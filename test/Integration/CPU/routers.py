@@ -243,9 +243,10 @@ def check_choices(name, layers, hidden=12, inter=7, experts=5):
     print(f"{name}: {count} of {len(layers)} layers recognised, {moe_testing.check(path, cases, 1e-5)} outputs")
 
 
-# CHECK: two choices: 6 of 6 layers recognised, 36 outputs
+# CHECK: two choices: 8 of 8 layers recognised, 48 outputs
 check_choices("two choices", [
     ("equal", {}), ("dense", dict(fraction=0.25)), ("cast", dict(fraction=0.5, padded=True)),
     ("float", dict(padded=True, early=True)), ("greater", dict(fraction=0.3, early=True)),
-    ("equal", dict(fraction=0.2, padded=True)),
+    ("equal", dict(fraction=0.2, padded=True)), ("cast", dict(onehot=True)),
+    ("dense", dict(onehot=True, fraction=0.4, padded=True, early=True)),
 ])  # fmt: skip
