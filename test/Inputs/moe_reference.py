@@ -38,11 +38,12 @@ def top_k(values, k):
     return np.argsort(-values, axis=-1, kind="stable")[:, :k]
 
 
-def route(logits, k, score="softmax", after=False, renormalize=False, epsilon=0.0, scale=1.0):
-    """Routing weights and experts, [T, k] each."""
+def route(logits, k, score="softmax", after=False, renormalize=False, epsilon=0.0, scale=1.0, experts=None):
+    """Routing weights and experts, [T, k] each. Given `experts` are not chosen, only weighed."""
     function = {"softmax": softmax, "sigmoid": sigmoid, "none": lambda x: x}[score]
     scores = logits if after else function(logits)
-    experts = top_k(scores, k)
+    if experts is None:
+        experts = top_k(scores, k)
     weights = np.take_along_axis(scores, experts, -1)
     if after:
         weights = function(weights)
@@ -61,14 +62,15 @@ def limit_to_groups(values, groups, kept, top, fill):
     return np.where(best[..., None], parts, fill).reshape(values.shape)
 
 
-def sparse_mixer(logits, k, threshold):
+def sparse_mixer(logits, k, threshold, given=None):
     """Weights and experts of SparseMixer: one choice at a time, weighed by its
-    share among the experts that are left and near it."""
+    share among the experts that are left and near it. `given` experts are not
+    chosen, only weighed."""
     weights, experts = np.zeros((len(logits), k)), np.zeros((len(logits), k), int)
     for t, s in enumerate(logits):
         rest = s.copy()
         for j in range(k):
-            e = int(np.argmax(rest))
+            e = int(np.argmax(rest) if given is None else given[t, j])
             with np.errstate(invalid="ignore"):
                 far = (rest[e] - s) / np.maximum(np.abs(s), rest[e]) > threshold
             near = np.where(far, -np.inf, rest)
@@ -93,9 +95,9 @@ def f64(array):
 
 def contrib_moe(x, logits, fc1, b1, fc2, b2, fc3=None, b3=None, *, k=1, activation_type="relu",
                 normalize_routing_weights=0, swiglu_fusion=0, activation_alpha=1.0,
-                activation_beta=0.0, swiglu_limit=None, use_sparse_mixer=0, mixture=None):
+                activation_beta=0.0, swiglu_limit=None, use_sparse_mixer=0, mixture=None, experts=None):
     """com.microsoft.MoE, and QMoE with `mixture` for its router_weights.
-    Attributes as float32 stores them."""
+    Attributes as float32 stores them. Given `experts` [T, k] are not chosen."""
     shape = x.shape
     x, logits = f64(x).reshape(-1, shape[-1]), f64(logits)
     fc1, b1, fc2, b2, fc3, b3 = map(f64, (fc1, b1, fc2, b2, fc3, b3))
@@ -123,11 +125,12 @@ def contrib_moe(x, logits, fc1, b1, fc2, b2, fc3=None, b3=None, *, k=1, activati
                 hidden = hidden * linear(fc3, b3, e, row)
         return linear(fc2, b2, e, hidden)
 
-    weights, experts = route(logits, k, renormalize=bool(normalize_routing_weights))
+    given = experts
+    weights, experts = route(logits, k, renormalize=bool(normalize_routing_weights), experts=given)
     if use_sparse_mixer:  # with the jitter of onnxruntime's kernels, which do not renormalize then
-        weights, experts = sparse_mixer(logits, k, float(np.float32(0.02)))
+        weights, experts = sparse_mixer(logits, k, float(np.float32(0.02)), given)
     if mixture is not None:
-        experts = top_k(logits, k)
+        experts = top_k(logits, k) if given is None else given
         weights = np.take_along_axis(f64(mixture), experts, -1)
         if normalize_routing_weights:
             weights = weights / weights.sum(-1, keepdims=True)

@@ -13,6 +13,12 @@ def pack(integers, bits):
     return np.bitwise_or.reduce(parts << (bits * np.arange(per_byte)).astype(np.uint8), -1)
 
 
+def unpack(packed, bits, count):
+    """The first `count` integers of each row of bytes."""
+    parts = packed[..., None] >> (bits * np.arange(8 // bits)).astype(np.uint8) & np.uint8(2**bits - 1)
+    return parts.reshape(packed.shape[:-1] + (-1,))[..., :count]
+
+
 def per_weight(blocks, depth, block_size):
     """One value per block of K as one per weight."""
     return np.repeat(blocks, block_size, -1)[..., :depth]
