@@ -7,7 +7,7 @@
 Makes a decoder of random weights (several GB), compiles it while sampling the compiler's anonymous memory, and holds
 both against limits: 500 MB + 1.2 x the largest MoE layer's weights; 2 x the time to copy the weights on the same disk
 + 10 s. Then the compiled model runs: finite output for 1 and 17 tokens, and, for a small model of the same form, the
-output of onnxruntime."""
+output of onnxruntime. With --plot models of a half, a quarter and an eighth of the size are measured, too."""
 
 import argparse
 import json
@@ -180,6 +180,22 @@ def markdown(results):
     return report.table([*header, "small model against onnxruntime"], rows)
 
 
+def plot(results, path):
+    """Those with external data, by their size."""
+    rows = sorted((r for r in results if r["weights"] == "external"), key=lambda r: r["model_bytes"])
+    sizes = [r["model_bytes"] / 1e9 for r in rows]
+
+    def line(name, value):
+        return name, sizes, [value(r) for r in rows], []
+
+    time = [line("moe-compile", lambda r: r["compile_seconds"]), line("cp, fsync", lambda r: np.mean(r["copy_seconds"]))]
+    memory = [line("moe-compile", lambda r: r["peak_anonymous_bytes"] / 1e6)]
+    memory.append(line("limit", lambda r: r["memory_limit_bytes"] / 1e6))
+    label = "weights, GB"
+    axes = [{"x": label, "y": "seconds", "lines": time}, {"x": label, "y": "peak anonymous memory, MB", "lines": memory}]
+    report.plot(path, axes)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gb", type=float, default=4.0, help="weights of the model with external data")
@@ -187,7 +203,9 @@ def main():
     parser.add_argument("--only", choices=["external", "inline"])
     parser.add_argument("--keep", action="store_true", help="keep the models")
     report.add_file_options(parser, "compile_memory")
+    report.add_plot_option(parser, "compile-memory")
     args = parser.parse_args()
+    report.check_plot(args.plot)
     args.dir = os.path.abspath(args.dir or f"{args.build}/benchmarks")
 
     def config(gigabytes, most=float("inf")):
@@ -197,12 +215,18 @@ def main():
             layers -= 1
         return Config(layers=layers)
 
-    results = []
-    for inline, chosen in ((False, config(args.gb)), (True, config(args.inline_gb, most=(1 << 31) - (1 << 20)))):
+    models = [(False, config(args.gb)), (True, config(args.inline_gb, most=(1 << 31) - (1 << 20)))]
+    if args.plot:
+        layers = {config(args.gb / part).layers for part in (2, 4, 8)} - {models[0][1].layers}
+        models += [(False, Config(layers=n)) for n in sorted(layers, reverse=True)]
+    results, differences = [], {}
+    for inline, chosen in models:
         if args.only and args.only != ("inline" if inline else "external"):
             continue
         result = measure(args, chosen, inline)
-        result["difference"] = compare_small(args, inline)
+        if inline not in differences:
+            differences[inline] = compare_small(args, inline)
+        result["difference"] = differences[inline]
         result["passed"] &= result["difference"] <= 1e-5
         results.append(result)
         print(f"## {result['weights']}\n{result['phases']}")
@@ -212,7 +236,10 @@ def main():
     env = report.environment()
     with open(args.json or f"{args.dir}/compile_memory.json", "w") as file:
         json.dump({"date": time.strftime("%Y-%m-%d"), "environment": env, "results": results}, file, indent=1)
+    if args.plot:
+        plot(results, args.plot)
     if args.markdown:
+        text += report.image(args.plot, "Time and memory against the size of the weights", args.markdown)
         report.update_markdown(args.markdown, "compile_memory", text)
     if not all(r["passed"] for r in results):
         sys.exit("a limit is exceeded")

@@ -6,15 +6,18 @@
 
 Models of up to 48 layers of 64 experts each, every expert written out with the nodes that torch exports for a loop
 (about 2,600 per layer); the matrices are tiny. Compiles each, phase by phase, and creates a session of onnxruntime for
-the same file. With --plot also draws both (matplotlib)."""
+the same file, which may take hours for the largest: --session-limit says when to give up. Memory is what is resident at
+the peak."""
 
 import argparse
 import json
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import onnx
@@ -27,7 +30,6 @@ from sparse_models import Graph  # noqa: E402
 
 EXPERTS, WIDTH, INTER, K = 64, 8, 4, 2
 PHASES = ("import", "raise", "fuse", "group", "schedule", "bufferize", "lower", "weights", "translate", "optimize", "codegen", "link")
-SESSION_LIMIT = 120  # seconds of CPU
 SESSION = 'import onnxruntime, sys; onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])'
 
 
@@ -50,78 +52,98 @@ def measured(command, limit=None):
     """Seconds of CPU and peak resident MB of a command, with what it printed; None if it needs more than `limit`."""
     log = os.path.join(os.path.dirname(command[-1]), "log")
     with open(log, "w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out,
-                                   preexec_fn=limit and (lambda: resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))))
+        # At the soft limit the signal says why.
+        limited = limit and (lambda: resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5)))
+        process = subprocess.Popen(command, stdout=out, stderr=out, preexec_fn=limited)
         _, status, usage = os.wait4(process.pid, 0)
     with open(log) as out:
         text = out.read()
-    if status and limit:
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
         return limit, usage.ru_maxrss * 1024 / 1e6, None
     if status:
         sys.exit(f"{' '.join(command)} failed:\n{text}")
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6, text
 
 
-def measure(compiler, folder, layers):
-    path, output = os.path.join(folder, "model.onnx"), os.path.join(folder, "model")
+def measure(args, layers, sessions):
+    path, output = os.path.join(args.dir, "model.onnx"), os.path.join(args.dir, "model")
     row = {"layers": layers, "nodes": write_model(path, layers), "load": os.getloadavg()[0]}
-    row["seconds"], row["megabytes"], text = measured([compiler, path, "--time", "-o", output])
+    row["seconds"], row["megabytes"], text = measured([f"{args.build}/bin/moe-compile", path, "--time", "-o", output])
     row["phases"] = {name: float(seconds) for seconds, name in re.findall(r"([0-9.]+) s  (\w+)", text)}
     row["code"] = os.path.getsize(output + ".so") / 1e6
-    row["ort seconds"], row["ort megabytes"], text = measured([sys.executable, "-c", SESSION, path], limit=SESSION_LIMIT)
-    row["ort finished"] = text is not None
+    if sessions:
+        limit = args.session_limit
+        row["ort seconds"], row["ort megabytes"], text = measured([sys.executable, "-c", SESSION, path], limit=limit)
+        row["ort finished"] = text is not None
+    os.unlink(path)
     return row
 
 
+def session(row):
+    """The columns of onnxruntime."""
+    if "ort seconds" not in row:
+        return ["", ""]
+    more = "" if row["ort finished"] else "> "
+    return [f"{more}{row['ort seconds']:.1f}", f"{more}{row['ort megabytes']:.0f} MB"]
+
+
 def table(rows):
-    lines = ["| layers | nodes | compile, s of CPU | s per 1,000 nodes | peak MB | " + " | ".join(PHASES) + " | model.so, MB | onnxruntime session, s of CPU | its peak MB |",
-             "|" + "---:|" * (8 + len(PHASES))]
+    """The phases, for those who work on the compiler."""
+    cells = [[r["layers"], f"{r['seconds']:.1f}", *(f"{r['phases'].get(name, 0):.2f}" for name in PHASES)] for r in rows]
+    return report.table(["layers", "seconds", *PHASES], cells)
+
+
+def markdown(rows):
+    header = ["layers", "nodes", "seconds of CPU", "per 1,000 nodes", "peak resident", "model.so"]
+    cells = []
     for r in rows:
-        cells = [f"{r['layers']}", f"{r['nodes']:,}", f"{r['seconds']:.1f}", f"{1000 * r['seconds'] / r['nodes']:.2f}", f"{r['megabytes']:.0f}"]
-        cells += [f"{r['phases'].get(name, 0):.2f}" for name in PHASES]
-        cells += [f"{r['code']:.2f}", f"{'' if r['ort finished'] else '> '}{r['ort seconds']:.1f}", f"{r['ort megabytes']:.0f}"]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        sizes = [f"{r['megabytes']:.0f} MB", f"{r['code']:.2f} MB"]
+        times = [f"{r['seconds']:.1f}", f"{1000 * r['seconds'] / r['nodes']:.2f}"]
+        cells.append([r["layers"], f"{r['nodes']:,}", *times, *sizes, *session(r)])
+    return report.table([*header, "onnxruntime's session, seconds of CPU", "its peak"], cells)
 
 
 def plot(rows, path):
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4))
-    nodes = [r["nodes"] for r in rows]
-    for axis, keys, unit in ((axes[0], ("seconds", "ort seconds"), "s"), (axes[1], ("megabytes", "ort megabytes"), "MB")):
-        for key, name in zip(keys, ("moe-compile", "onnxruntime session")):
-            axis.plot(nodes, [r[key] for r in rows], "o-", label=name)
-        axis.set(xlabel="nodes", ylabel=unit, xlim=(0, None), ylim=(0, None))
-        axis.legend()
-    figure.tight_layout()
-    figure.savefig(path)
+    nodes, peers = [r["nodes"] for r in rows], [r for r in rows if "ort seconds" in r]
+    more = [i for i, r in enumerate(peers) if not r["ort finished"]]
+    axes = []
+    for key, unit in (("seconds", "seconds of CPU"), ("megabytes", "peak resident, MB")):
+        lines = [("moe-compile", nodes, [r[key] for r in rows], [])]
+        if peers:
+            lines.append(("onnxruntime session", [r["nodes"] for r in peers], [r["ort " + key] for r in peers], more))
+        axes.append({"x": "nodes", "y": unit, "lines": lines, "logarithmic": True})
+    report.plot(path, axes)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layers", type=int, nargs="+", default=[3, 6, 12, 24, 48])
-    parser.add_argument("--plot", metavar="FILE", help="draw time and memory into FILE (.svg, .png)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to FILE")
-    parser.add_argument("--compiler", default=os.path.join(ROOT, "build/bin/moe-compile"))
-    parser.add_argument("--folder", default=os.path.join(ROOT, "build/benchmarks/compile-time"))
-    options = parser.parse_args()
-    os.makedirs(options.folder, exist_ok=True)
+    parser.add_argument("--layers", type=int, nargs="+", default=[1, 2, 3, 6, 12, 24, 39, 48],
+                        help="39 are 100,000 nodes")  # fmt: skip
+    parser.add_argument("--session-limit", type=int, default=600, metavar="SECONDS",
+                        help="of CPU for a session of onnxruntime (600; 0: no sessions)")  # fmt: skip
+    report.add_file_options(parser, "compile_time", "<build>/benchmarks/compile-time")
+    report.add_plot_option(parser, "compile-time")
+    args = parser.parse_args()
+    report.check_plot(args.plot)
+    args.dir = os.path.abspath(args.dir or f"{args.build}/benchmarks/compile-time")
+    os.makedirs(args.dir, exist_ok=True)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     rows = []
-    for layers in options.layers:
-        rows.append(measure(options.compiler, options.folder, layers))
-        print(table(rows[-1:]).split("\n")[-1], flush=True)
-    print(table(rows))
-    print(report.cpu_name(), f"load {min(r['load'] for r in rows):.1f} to {max(r['load'] for r in rows):.1f}")
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump({"environment": report.environment(), "rows": rows}, file, indent=1)
-    if options.plot:
-        plot(rows, options.plot)
+    for layers in sorted(args.layers):
+        # What is larger than a model that took too long would as well.
+        rows.append(measure(args, layers, args.session_limit and all(r.get("ort finished") for r in rows)))
+        print(markdown(rows).split("\n")[-1], file=sys.stderr, flush=True)
+    env = report.environment()
+    load = f"load {min(r['load'] for r in rows):.1f} to {max(r['load'] for r in rows):.1f}"
+    text = f"{time.strftime('%Y-%m-%d')}: {report.environment_line(env)}; {load}.\n\n{markdown(rows)}"
+    print(f"{text}\n\n{table(rows)}")
+    with open(args.json or f"{args.dir}/compile_time.json", "w") as file:
+        json.dump({"environment": env, "rows": rows}, file, indent=1)
+    if args.plot:
+        plot(rows, args.plot)
+    if args.markdown:
+        text += report.image(args.plot, "Time and memory against the number of nodes", args.markdown)
+        report.update_markdown(args.markdown, "compile_time", text)
 
 
 if __name__ == "__main__":

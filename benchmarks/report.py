@@ -92,6 +92,53 @@ def table(header, rows):
     return "\n".join([line(cells[0]), rule, *map(line, cells[1:])])
 
 
+def add_plot_option(parser, name):
+    parser.add_argument("--plot", nargs="?", const=f"{ROOT}/docs/plots/{name}.svg", metavar="FILE",
+                        help=f"draw the figures into FILE (docs/plots/{name}.svg); needs matplotlib")  # fmt: skip
+
+
+def check_plot(path):
+    """Ends the program before anything is measured if plots cannot be drawn."""
+    if path and not version("matplotlib"):
+        raise SystemExit("--plot needs matplotlib: pip install matplotlib")
+
+
+def plot(path, axes):
+    """Draws `axes` beside each other, each a dictionary with the labels `x` and `y`, `lines` of name, xs, ys and
+    the indices of points that stand for more than they show, and whether it is `logarithmic`."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    # Text stays text, and the same figures make the same file.
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "moe", "font.size": 9})
+    from matplotlib import pyplot
+
+    figure, drawn = pyplot.subplots(1, len(axes), figsize=(5 * len(axes), 3.5))
+    for axis, content in zip(drawn, axes):
+        for name, xs, ys, at_least in content["lines"]:
+            (line,) = axis.plot(xs, ys, "o-", label=name, markersize=4)
+            for i in at_least:
+                axis.annotate("more than ", (xs[i], ys[i]), ha="right", va="bottom", color=line.get_color())
+        axis.set(xlabel=content["x"], ylabel=content["y"])
+        if content.get("logarithmic"):
+            axis.set(xscale="log", yscale="log")
+            for scale in (axis.xaxis, axis.yaxis):
+                scale.set_major_formatter("{x:,g}")
+                scale.set_minor_formatter("")
+        else:
+            axis.set(xlim=(0, None), ylim=(0, None))
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.tight_layout()
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    figure.savefig(path, metadata={"Date": None} if path.endswith(".svg") else None)
+
+
+def image(path, text, document):
+    """The plot as Markdown of `document`."""
+    return f"\n\n![{text}]({os.path.relpath(path, os.path.dirname(os.path.abspath(document)))})" if path else ""
+
+
 def update_markdown(path, name, text):
     """Replaces what lies between the markers of `name`."""
     with open(path) as file:
