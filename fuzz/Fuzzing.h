@@ -33,8 +33,12 @@ public:
     if (!context || ++uses % 500 == 0) {
       DialectRegistry registry;
       registerDialects(registry);
+      passes.reset();
       context = std::make_unique<MLIRContext>(registry,
                                               MLIRContext::Threading::DISABLED);
+      // A pipeline keeps the names of the operations that it looks for, which
+      // must not be registered after that.
+      context->loadAllAvailableDialects();
       // A message has to be made, not shown.
       context->getDiagEngine().registerHandler([](Diagnostic &diagnostic) {
         volatile size_t size = diagnostic.str().size();
@@ -45,9 +49,20 @@ public:
     return *context;
   }
 
+  /// A pipeline over modules of the context that `get` has returned last. It is
+  /// kept as well: collecting all patterns takes longer than most inputs do.
+  PassManager &getPasses(void (*build)(PassManager &)) {
+    if (!passes) {
+      passes = std::make_unique<PassManager>(context.get());
+      build(*passes);
+    }
+    return *passes;
+  }
+
 private:
   void (*registerDialects)(DialectRegistry &);
   std::unique_ptr<MLIRContext> context;
+  std::unique_ptr<PassManager> passes;
   unsigned uses = 0;
 };
 

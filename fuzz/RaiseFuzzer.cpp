@@ -6,21 +6,18 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Fuzzing.h"
+#include "Phases.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "moe/Conversion/ONNXToMoE/Operators.h"
 #include "moe/Import/ONNX/Import.h"
-#include "moe/InitAll.h"
-#include "moe/Pipelines/Options.h"
-#include "moe/Pipelines/Phases.h"
 
 using namespace mlir;
 using namespace mlir::moe;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static fuzz::InputFile file("model.onnx");
-  static fuzz::Contexts contexts(registerAllMoEDialects);
+  static fuzz::Contexts contexts(fuzz::registerPhaseDialects);
   file.write(data, size);
   MLIRContext &context = contexts.get();
   ONNXImportOptions options;
@@ -28,9 +25,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   OwningOpRef<ModuleOp> module = importONNX(file.path, context, options);
   if (!module)
     return 0;
-  PassManager passes(&context);
-  for (Phase phase : {Phase::Raise, Phase::Fuse})
-    buildPhase(phase, passes, CompileOptions());
-  (void)passes.run(*module);
+  (void)contexts.getPasses(fuzz::buildPhases).run(*module);
   return 0;
 }

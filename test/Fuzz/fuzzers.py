@@ -1,4 +1,5 @@
-# A few seconds of each fuzzer over its seeds (utils/fuzz runs them for longer): none finds anything.
+# A few seconds of each fuzzer over its seeds (utils/fuzz runs them for longer): none finds anything, and the report of
+# what the inputs reach names the library.
 # REQUIRES: fuzzers, python-onnx, python-numpy
 # RUN: rm -rf %t && %python %s %moe_src %moe_fuzzers %t
 import os
@@ -23,4 +24,12 @@ for target in ("import", "raise", "module", "runtime", "safetensors", "ptx"):
     if done.returncode:
         print(done.stderr[-6000:])
         bad = True
+report = os.path.join(folder, "safetensors.coverage")
+with open(report, "w") as file:
+    command = [os.path.join(fuzzers, "fuzz-safetensors"), os.path.join(folder, "corpus/safetensors"), "-runs=0", "-print_coverage=1"]
+    subprocess.run(command, stderr=file, check=True)
+table = subprocess.run([sys.executable, os.path.join(source, "fuzz/coverage.py"), source, report], check=True, capture_output=True, text=True).stdout
+print(table)
+called = re.search(r"^lib/Import/Safetensors +(\d+) of +(\d+)", table, re.M)
+bad |= not called or called[1] != called[2]
 sys.exit(bad)

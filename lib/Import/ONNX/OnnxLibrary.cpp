@@ -18,6 +18,8 @@
 
 #include <google/protobuf/stubs/logging.h>
 #include <map>
+#include <memory>
+#include <mutex>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -122,6 +124,11 @@ public:
     bool unboundedInference = opType == "Expand" && schema->SinceVersion() < 13;
     if (!unboundedInference && !schema->has_data_propagation_function())
       return schema;
+    // Copies of schemas are large, and made once for all imports.
+    static std::mutex mutex;
+    static std::unordered_map<const OpSchema *, std::unique_ptr<OpSchema>>
+        bounded;
+    std::lock_guard<std::mutex> lock(mutex);
     auto [entry, isNew] = bounded.try_emplace(schema, nullptr);
     if (isNew) {
       entry->second = std::make_unique<OpSchema>(*schema);
@@ -161,9 +168,6 @@ private:
       });
     }
   }
-
-  mutable std::unordered_map<const OpSchema *, std::unique_ptr<OpSchema>>
-      bounded;
 };
 
 } // namespace
@@ -336,7 +340,8 @@ Problem mlir::moe::onnx_import::convertVersion(ModelProto &model,
 
   ModelProto converted;
   if (Problem problem = guarded([&] {
-        version_conversion::DefaultVersionConverter converter;
+        // Its tables take longer to build than most models to convert.
+        static const version_conversion::DefaultVersionConverter converter;
         converted =
             converter.convert_version(model, OpSetID(version), OpSetID(target));
       }))
