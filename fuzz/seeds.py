@@ -37,6 +37,29 @@ def models(folder):
         put(folder, case.name, case.write(folder).SerializeToString())
 
 
+def layers(folder):
+    """The same, and sparse layers: each form of experts, each router, and each layout of the weights."""
+    models(folder)
+    import moe_forms as forms
+    import numpy as np
+    import sparse_models
+
+    layouts = [dict(parts="halves", layout="gemm", bias=True), dict(parts="interleaved", activation="gelu"), dict(shared=True),
+               dict(parts="none", layout="transpose", activation="relu"), dict(stacked=True, bias=True)]  # fmt: skip
+    routers = [*forms.ROUTERS, *forms.LIMITED_ROUTERS]
+    # In this order forms that are large with 8 experts meet the routers that need no more than 3.
+    for i, form in enumerate(([*forms.EXPERTS][::-1] * 2)[:11]):
+        layout, router = dict(layouts[i % len(layouts)]), routers[i % len(routers)]
+        if form in ("all", "broadcast", "grouped"):
+            layout.pop("layout", None)
+        graph = sparse_models.Graph()
+        graph.input("x", ["batch", "sequence", 3])
+        count = 8 if router in forms.LIMITED_ROUTERS else 3
+        y, _ = forms.add_layer(graph, np.random.default_rng(i), 3, 2, count, k=2, router=router, form=form, **layout)
+        graph.output("y", y, ["batch", "sequence", 3])
+        put(folder, f"{form}_{i}", graph.model().SerializeToString())
+
+
 def modules(folder):
     """The MLIR of the tests, split where they are."""
     count, words = 0, set()
@@ -155,4 +178,4 @@ def ptx(folder):
 if __name__ == "__main__":
     target, folder = sys.argv[1:]
     os.makedirs(folder, exist_ok=True)
-    {"import": models, "raise": models, "module": modules, "runtime": runtime, "safetensors": safetensors, "ptx": ptx}[target](folder)
+    {"import": models, "raise": layers, "module": modules, "runtime": runtime, "safetensors": safetensors, "ptx": ptx}[target](folder)
