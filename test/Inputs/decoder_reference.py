@@ -34,13 +34,18 @@ class Checkpoint:
     def make_attention(self, prefix, h):
         for part, n in [("q", self.heads), ("k", self.keys), ("v", self.keys)]:
             self.make(prefix + f"{part}_proj.weight", n * self.size, h)
-            if self.kind == "qwen2_moe":
+            if self.kind == "qwen2_moe" or self.has_biases():
                 self.make(prefix + f"{part}_proj.bias", n * self.size)
             if part != "v" and self.kind == "qwen3_moe":
                 self.make(prefix + f"{part}_norm.weight", self.size)
             if part != "v" and self.kind == "olmoe":
                 self.make(prefix + f"{part}_norm.weight", n * self.size)
         self.make(prefix + "o_proj.weight", h, self.heads * self.size)
+        if self.has_biases():
+            self.make(prefix + "o_proj.bias", h)
+
+    def has_biases(self):
+        return False
 
     def make_experts(self, layer, h, inner):
         if self.kind == "granitemoe":
@@ -114,7 +119,8 @@ class Checkpoint:
         elif kind == "yarn":
             length, scale = rope["original_max_position_embeddings"], rope["factor"]
             at = lambda turns: size * np.log(length / (turns * 2 * np.pi)) / (2 * np.log(base))
-            low, high = max(np.floor(at(32)), 0), min(np.ceil(at(1)), size - 1)
+            low, high = (at(32), at(1)) if rope.get("truncate") is False else (np.floor(at(32)), np.ceil(at(1)))
+            low, high = max(low, 0), min(high, size - 1)
             ramp = np.clip((np.arange(size // 2) - low) / max(high - low, 0.001), 0, 1)
             f, sharp = f / scale * ramp + f * (1 - ramp), 0.1 * np.log(scale) + 1
             if rope.get("mscale") and rope.get("mscale_all_dim"):
@@ -162,9 +168,12 @@ class Checkpoint:
                 scores = np.array([q[head] @ k_all[j][g] for j in seen]) * self.score_factor()
                 if seen:
                     p = np.exp(scores - scores.max())
-                    result[head] = (p / p.sum()) @ np.array([v_all[j][g] for j in seen])
+                    result[head] = (p / (p.sum() + self.sink(prefix, head, scores.max()))) @ np.array([v_all[j][g] for j in seen])
             out.append(self.linear(result.reshape(-1), prefix + "o_proj"))
         return out
+
+    def sink(self, prefix, head, shift):
+        return 0
 
     def chosen(self, logits, block):
         """Experts, and their weights."""
@@ -284,6 +293,51 @@ class DeepSeek(Checkpoint):
         return y + self.mlp(x, block + ".shared_experts") if self.config["n_shared_experts"] else y
 
 
+class GptOss(Checkpoint):
+    """Sinks, windows by layer, biases everywhere, and experts whose gate and up take turns."""
+
+    def has_biases(self):
+        return self.config.get("attention_bias", True)
+
+    def make_attention(self, prefix, h):
+        super().make_attention(prefix, h)
+        self.make(prefix + "sinks", self.heads)
+
+    def make_experts(self, layer, h, inner):
+        self.make(layer + "mlp.router.weight", self.experts, h)
+        self.make(layer + "mlp.router.bias", self.experts)
+        for name, n, k in [("gate_up", 2 * inner, h), ("down", h, inner)]:
+            self.make_stack(layer + f"mlp.experts.{name}_proj", n, k)
+            self.make(layer + f"mlp.experts.{name}_proj_bias", self.experts, n)
+
+    def make_stack(self, name, n, k):
+        self.make(name, self.experts, k, n)
+
+    def expert(self, name, e):
+        return self.get(name)[e].T
+
+    def window(self, layer):
+        types = self.config.get("layer_types") or ["sliding_attention", "full_attention"] * self.config["num_hidden_layers"]
+        return self.config["sliding_window"] if types[layer] == "sliding_attention" else None
+
+    def sink(self, prefix, head, shift):
+        return np.exp(self.get(prefix + "sinks")[head] - shift)
+
+    def feed_forward(self, x, layer):
+        block = f"model.layers.{layer}.mlp."
+        logits = self.linear(x, block + "router")
+        best = np.argsort(-logits, kind="stable")[: self.config["num_experts_per_tok"]]
+        weights = np.exp(logits[best] - logits.max())
+        return sum(w * self.mlp_of(x, block + "experts.", e) for e, w in zip(best, weights / weights.sum()))
+
+    def mlp_of(self, x, prefix, e):
+        limit, alpha = self.config.get("swiglu_limit", 7.0), self.config.get("swiglu_alpha", 1.702)
+        both = self.expert(prefix + "gate_up_proj", e) @ x + self.get(prefix + "gate_up_proj_bias")[e]
+        gate, up = np.minimum(both[::2], limit), np.clip(both[1::2], -limit, limit)
+        inner = (up + 1) * gate / (1 + np.exp(-alpha * gate))
+        return self.expert(prefix + "down_proj", e) @ inner + self.get(prefix + "down_proj_bias")[e]
+
+
 class PhiMoE(Checkpoint):
     """Norms and attention with biases; SparseMixer."""
 
@@ -329,5 +383,5 @@ def in_fp8(checkpoint, block, scales="float32"):
 
 
 def checkpoint_of(config, seed=0):
-    kinds = {"deepseek_v2": DeepSeek, "deepseek_v3": DeepSeek, "phimoe": PhiMoE}
+    kinds = {"deepseek_v2": DeepSeek, "deepseek_v3": DeepSeek, "phimoe": PhiMoE, "gpt_oss": GptOss}
     return kinds.get(config["model_type"], Checkpoint)(config, seed)

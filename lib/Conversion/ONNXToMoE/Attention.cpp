@@ -533,6 +533,14 @@ static LogicalResult convertAttention(Lowering &l) {
   if (failed(precision))
     return failure();
   spec.precision = *precision;
+  if (Tensor sink = l.optional(7)) {
+    if (sink->rank() != 1 || !sink->isFloat())
+      return l.error() << "expects one float in head_sink per head";
+    if (failed(l.checkAgree(sink->dims[0], spec.query.count(),
+                            "heads and head_sink")))
+      return failure();
+    spec.sink = sink;
+  }
   if (Tensor mask = l.optional(3)) {
     if (!mask->isBool() && mask->elementType != spec.query.tensor->elementType)
       return l.error() << "expects a mask of booleans or "
@@ -561,10 +569,13 @@ static LogicalResult convertAttention(Lowering &l) {
 }
 
 void raise::addAttention(Registry &r) {
+  constexpr StringLiteral attributes =
+      "is_causal kv_num_heads left_window_size q_num_heads "
+      "qk_matmul_output_mode right_window_size scale softcap softmax_precision";
   r.add({
-      {"Attention", 23, kLatest, convertAttention, 3, 7,
-       "is_causal kv_num_heads left_window_size q_num_heads "
-       "qk_matmul_output_mode right_window_size scale softcap "
-       "softmax_precision"},
+      {"Attention", 23, kLatest, convertAttention, 3, 7, attributes},
+      {"SinkAttention", 1, 1, convertAttention, 3, 8, attributes, "moe_mlir",
+       "Attention of version 25; input 7 is head_sink [heads]: scores that "
+       "take part in softmax and stand for no key"},
   });
 }

@@ -37,8 +37,9 @@ enum class Renormalize { Always, AsConfigured, Never };
 enum class HeadNorm { None, EachHead, AllHeads };
 
 /// Which layers have a sliding window: all if there is a size, or only where
-/// use_sliding_window says so, from max_window_layers on.
-enum class Window { None, Sized, Enabled, EnabledFromLayer };
+/// use_sliding_window says so, from max_window_layers on; or those that
+/// layer_types names, every other one unless it is there.
+enum class Window { None, Sized, Enabled, EnabledFromLayer, ByLayer };
 
 struct Architecture {
   llvm::StringLiteral modelType;
@@ -56,9 +57,20 @@ struct Architecture {
   /// Names below a layer: the sparse block, its router, and the three matrices
   /// of an expert; of all experts at once where `stacked`, gate and up in one.
   llvm::StringLiteral block = "mlp";
-  llvm::StringLiteral gateWeight = "gate.weight";
+  llvm::StringLiteral gateName = "gate";
   llvm::StringLiteral gate = "gate_proj", up = "up_proj", down = "down_proj";
   bool stacked = false;
+  /// Stacked matrices are [E, K, N], their parts take turns in N.
+  bool interleaved = false;
+  /// min(g, limit) * sigmoid(alpha * min(g, limit)) * (clamp(u, limit) + 1) in
+  /// the place of g * sigmoid(g) * u.
+  bool clamps = false;
+  /// All of a layer's linear maps have biases.
+  bool biases = false;
+  /// Without a description of rotary embeddings they are not the plain ones.
+  bool describesRotary = false;
+  /// A score of each head that takes part in softmax and stands for no key.
+  bool sinks = false;
   /// An expert for all tokens, with a gate of its own; experts for all tokens,
   /// in one.
   bool gatedSharedExpert = false, sharedExperts = false;
@@ -108,9 +120,9 @@ inline constexpr Architecture makeGranite() {
   a.renormalize = Renormalize::Never;
   a.expertSize = "intermediate_size";
   a.block = "block_sparse_moe";
-  a.gateWeight = "router.layer.weight";
-  a.gate = "input_linear";
-  a.down = "output_linear";
+  a.gateName = "router.layer";
+  a.gate = "input_linear.weight";
+  a.down = "output_linear.weight";
   a.stacked = true;
   a.multipliers = true;
   return a;
@@ -144,9 +156,28 @@ inline constexpr Architecture makeDeepSeekV3() {
   return a;
 }
 
+inline constexpr Architecture makeGptOss() {
+  Architecture a{"gpt_oss"};
+  a.router = RouterKind::TopKThenSoftmax;
+  a.renormalize = Renormalize::Never;
+  a.window = Window::ByLayer;
+  a.expertSize = "intermediate_size";
+  a.gateName = "router";
+  a.gate = "experts.gate_up_proj";
+  a.down = "experts.down_proj";
+  a.stacked = true;
+  a.interleaved = true;
+  a.clamps = true;
+  a.biases = true;
+  a.describesRotary = true;
+  a.sinks = true;
+  return a;
+}
+
 inline constexpr Architecture kArchitectures[] = {
     makeMixtral(), makeQwen2(),      makeQwen3(),      makeOLMoE(),
     makeGranite(), makeDeepSeekV2(), makeDeepSeekV3(), makePhiMoE(),
+    makeGptOss(),
 };
 
 } // namespace mlir::moe

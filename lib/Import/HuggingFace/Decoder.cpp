@@ -42,7 +42,9 @@ static constexpr StringLiteral kIrrelevant[] = {
     // Which biases there are is seen from the tensors.
     "attention_bias", "qkv_bias", "lm_head_bias",
     // About training, and sizes that follow from others, of DeepSeek.
-    "aux_loss_alpha", "ep_size", "qk_head_dim", "seq_aux"};
+    "aux_loss_alpha", "ep_size", "qk_head_dim", "seq_aux",
+    // Of gpt-oss: stands with the rotary embeddings, too.
+    "initial_context_length"};
 
 void DecoderBuilder::readSizes() {
   hidden = config.size("hidden_size");
@@ -67,6 +69,14 @@ void DecoderBuilder::readSizes() {
   if (family.sharedExperts)
     sharedSize =
         config.size("n_shared_experts", 0, 0, Config::kMaxCount) * expertSize;
+  if (family.clamps) {
+    clampLimit = config.positive("swiglu_limit", 7);
+    clampAlpha = config.real("swiglu_alpha", 1.702);
+  }
+  // Another name of the same.
+  if (config.size("experts_per_token", chosen) != chosen)
+    config.problem("key 'experts_per_token' expects the " + Twine(chosen) +
+                   " of 'num_experts_per_tok'");
   readRouter();
   if (family.latentAttention)
     readLatentAttention();
@@ -86,6 +96,11 @@ void DecoderBuilder::readHeads() {
   if (heads % keyHeads != 0)
     config.problem("key 'num_key_value_heads' expects a divisor of the " +
                    Twine(heads) + " heads");
+  if (family.biases)
+    attentionBiases = config.flag("attention_bias", true);
+  if (family.describesRotary && !config.has("rope_parameters") &&
+      !config.has("rope_scaling"))
+    config.problem("key 'rope_parameters' is missing");
   rotary = readRotary(config, headSize, problems);
   keyCache = valueCache = {keyHeads, headSize};
 }
@@ -107,25 +122,33 @@ int64_t DecoderBuilder::readExperts() {
 }
 
 void DecoderBuilder::readWindow() {
+  slides.assign(layers, false);
   if (family.window == Window::None)
     return;
-  bool enabled = family.window == Window::Sized ||
+  bool byLayer = family.window == Window::ByLayer;
+  bool enabled = family.window == Window::Sized || byLayer ||
                  config.flag("use_sliding_window", false);
   if (enabled && config.has("sliding_window"))
     window = config.size("sliding_window");
+  int64_t first = 0;
   if (family.window == Window::EnabledFromLayer && window > 0)
-    firstWindowLayer = config.size("max_window_layers", 0, 0);
+    first = config.size("max_window_layers", 0, 0);
   config.ignore({"sliding_window", "use_sliding_window", "max_window_layers"});
-  // Newer files spell it out; they have to say the same.
+  for (int64_t i = 0; i < layers; ++i)
+    slides[i] = window > 0 && (byLayer ? i % 2 == 0 : i >= first);
+  // Newer files spell it out; where that is not the only place, they have to
+  // say the same.
   const json::Value *types = config.get("layer_types");
   if (!types)
     return;
   const json::Array *array = types->getAsArray();
   bool agrees = array && array->size() == static_cast<size_t>(layers);
   for (int64_t i = 0; agrees && i < layers; ++i) {
-    bool slides = window > 0 && i >= firstWindowLayer;
-    agrees = (*array)[i].getAsString() ==
-             StringRef(slides ? "sliding_attention" : "full_attention");
+    std::optional<StringRef> type = (*array)[i].getAsString();
+    if (byLayer && window > 0)
+      slides[i] = type == StringRef("sliding_attention");
+    agrees =
+        type == StringRef(slides[i] ? "sliding_attention" : "full_attention");
   }
   if (!agrees)
     config.problem("key 'layer_types' expects a type for each layer, in "
@@ -299,13 +322,13 @@ void DecoderBuilder::refuseUnusedTensors() {
 //===----------------------------------------------------------------------===//
 
 /// x [.., inputs] times the transpose of [outputs, inputs], plus a bias where
-/// the checkpoint has one.
+/// the checkpoint has one or `needsBias`.
 Name DecoderBuilder::linear(Name x, const std::string &prefix, int64_t outputs,
-                            int64_t inputs) {
+                            int64_t inputs, bool needsBias) {
   Name matrix = weight(prefix + ".weight", {outputs, inputs});
   Name y = write.node("FusedMatMul", {x, matrix}, {{"transB", int64_t(1)}},
                       kMicrosoft);
-  if (!has(prefix + ".bias"))
+  if (!needsBias && !has(prefix + ".bias"))
     return y;
   return write.node("Add", {y, weight(prefix + ".bias", {outputs})});
 }
@@ -320,6 +343,27 @@ Name DecoderBuilder::norm(Name x, const std::string &name, int64_t size,
   return write.node(
       "RMSNormalization", {x, weight(name + ".weight", {size})},
       {{"axis", int64_t(-1)}, {"epsilon", static_cast<float>(epsilon)}});
+}
+
+/// What the matrix behind it multiplies.
+Name DecoderBuilder::activate(Name gate, Name up) {
+  if (!family.clamps) {
+    Name sigmoid = write.node("Sigmoid", {gate});
+    return write.node("Mul", {write.node("Mul", {gate, sigmoid}), up});
+  }
+  // In f32: 16 bits round the constants.
+  auto real = [&](double x) { return write.real(x, TensorProto::FLOAT); };
+  auto clip = [&](Name x, Name low) {
+    x = type == TensorProto::FLOAT ? x : cast(x, TensorProto::FLOAT);
+    return write.node("Clip", {x, low, real(clampLimit)});
+  };
+  gate = clip(gate, "");
+  up = clip(up, real(-clampLimit));
+  Name sigmoid =
+      write.node("Sigmoid", {write.node("Mul", {gate, real(clampAlpha)})});
+  up = write.node("Add", {up, real(1)});
+  Name y = write.node("Mul", {up, write.node("Mul", {gate, sigmoid})});
+  return type == TensorProto::FLOAT ? y : cast(y, type);
 }
 
 /// Of x [batch, sequence, heads * size].
@@ -391,9 +435,12 @@ Name DecoderBuilder::buildAttention(Name x, int64_t layer) {
     return buildLatentAttention(x, layer);
   std::string prefix = "model.layers." + std::to_string(layer) + ".self_attn";
   write.scope = prefix;
-  Name q = linear(x, prefix + ".q_proj", heads * headSize, hidden);
-  Name k = linear(x, prefix + ".k_proj", keyHeads * headSize, hidden);
-  Name v = linear(x, prefix + ".v_proj", keyHeads * headSize, hidden);
+  Name q =
+      linear(x, prefix + ".q_proj", heads * headSize, hidden, attentionBiases);
+  Name k = linear(x, prefix + ".k_proj", keyHeads * headSize, hidden,
+                  attentionBiases);
+  Name v = linear(x, prefix + ".v_proj", keyHeads * headSize, hidden,
+                  attentionBiases);
   q = headNorm(q, prefix + ".q_norm", heads);
   k = headNorm(k, prefix + ".k_norm", keyHeads);
   if (clip)
@@ -408,20 +455,22 @@ Name DecoderBuilder::buildAttention(Name x, int64_t layer) {
   };
   std::string index = std::to_string(layer);
   Name past = "past_key_values." + index;
-  bool slides = window > 0 && layer >= firstWindowLayer;
+  std::vector<Name> operands{rotate(q, heads), rotate(k, keyHeads), v, mask,
+                             past + ".key",    past + ".value"};
+  if (family.sinks)
+    operands.insert(operands.end(), {"", weight(prefix + ".sinks", {heads})});
   std::vector<Name> results =
-      write.nodes("Attention",
-                  {rotate(q, heads), rotate(k, keyHeads), v, mask,
-                   past + ".key", past + ".value"},
-                  3,
+      write.nodes(family.sinks ? "SinkAttention" : "Attention", operands, 3,
                   {{"q_num_heads", heads},
                    {"kv_num_heads", keyHeads},
                    {"is_causal", int64_t(1)},
                    {"scale", static_cast<float>(attentionScale)},
-                   {"left_window_size", slides ? window - 1 : int64_t(-1)}});
+                   {"left_window_size", slides[layer] ? window - 1 : -1}},
+                  family.sinks ? kOwnDomain : "");
   write.rename(results[1], "present." + index + ".key");
   write.rename(results[2], "present." + index + ".value");
-  return linear(results[0], prefix + ".o_proj", hidden, heads * headSize);
+  return linear(results[0], prefix + ".o_proj", hidden, heads * headSize,
+                attentionBiases);
 }
 
 Name DecoderBuilder::buildMLP(Name x, const std::string &prefix,
@@ -436,9 +485,11 @@ Name DecoderBuilder::buildExperts(Name rows, Name routing, Name ids,
                                   const std::string &block) {
   std::string prefix = block + ".experts.";
   auto matrices = [&](StringRef part, int64_t outputs, int64_t inputs) {
+    if (family.interleaved)
+      return weight(block + "." + part.str(), {experts, inputs, outputs});
     SmallVector<int64_t> shape{experts, outputs, inputs};
     if (family.stacked)
-      return weight(block + "." + part.str() + ".weight", shape);
+      return weight(block + "." + part.str(), shape);
     std::vector<std::string> slices;
     for (int64_t e = 0; e < experts; ++e)
       slices.push_back(prefix + std::to_string(e) + "." + part.str() +
@@ -446,26 +497,39 @@ Name DecoderBuilder::buildExperts(Name rows, Name routing, Name ids,
     return stack(prefix + part.str(), slices, shape);
   };
   Name flat = unsqueeze(reshape(ids, {-1}), {1});
-  auto product = [&](Name columns, Name matrix) {
+  auto product = [&](Name columns, StringRef part, int64_t outputs,
+                     int64_t inputs) {
+    Name matrix = matrices(part, outputs, inputs);
     Name chosenMatrix = write.node("GatherND", {matrix, flat});
-    Name y = write.node("MatMul", {chosenMatrix, unsqueeze(columns, {2})});
-    return write.node("Squeeze", {y, write.integers({2})});
+    bool isRow = family.interleaved;
+    Name x = unsqueeze(columns, {isRow ? 1 : 2});
+    Name y = isRow ? write.node("MatMul", {x, chosenMatrix})
+                   : write.node("MatMul", {chosenMatrix, x});
+    y = write.node("Squeeze", {y, write.integers({isRow ? 1 : 2})});
+    if (!family.biases)
+      return y;
+    Name values =
+        weight(block + "." + part.str() + "_bias", {experts, outputs});
+    return write.node("Add", {y, write.node("GatherND", {values, flat})});
   };
   Name repeated = write.node(
       "Expand", {unsqueeze(rows, {1}), write.integers({1, chosen, 1})});
   Name x = reshape(repeated, {-1, hidden});
   Name inner;
   if (family.stacked) {
-    Name both = product(x, matrices(family.gate, 2 * expertSize, hidden));
-    std::vector<Name> halves =
-        write.nodes("Split", {both}, 2,
-                    {{"axis", int64_t(1)}, {"num_outputs", int64_t(2)}});
-    inner = activate(halves[0], halves[1]);
+    Name both = product(x, family.gate, 2 * expertSize, hidden);
+    std::vector<Name> parts;
+    if (family.interleaved)
+      parts = {slice(both, 0, 2), slice(both, 1, 2)};
+    else
+      parts = write.nodes("Split", {both}, 2,
+                          {{"axis", int64_t(1)}, {"num_outputs", int64_t(2)}});
+    inner = activate(parts[0], parts[1]);
   } else {
-    Name gate = product(x, matrices(family.gate, expertSize, hidden));
-    inner = activate(gate, product(x, matrices(family.up, expertSize, hidden)));
+    Name gate = product(x, family.gate, expertSize, hidden);
+    inner = activate(gate, product(x, family.up, expertSize, hidden));
   }
-  Name y = product(inner, matrices(family.down, hidden, expertSize));
+  Name y = product(inner, family.down, hidden, expertSize);
   y = write.node("Mul", {y, unsqueeze(reshape(routing, {-1}), {1})});
   return write.node("ReduceSum",
                     {reshape(y, {-1, chosen, hidden}), write.integers({1})},
@@ -624,7 +688,8 @@ mlir::moe::buildDecoder(const json::Object &object,
   }
   model.set_ir_version(11);
   for (auto [domain, version] :
-       {std::pair("", kOpset), std::pair(kMicrosoft, int64_t(1))}) {
+       {std::pair("", kOpset), std::pair(kMicrosoft, int64_t(1)),
+        std::pair(kOwnDomain, int64_t(1))}) {
     auto &import = *model.add_opset_import();
     import.set_domain(domain);
     import.set_version(version);

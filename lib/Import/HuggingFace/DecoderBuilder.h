@@ -26,6 +26,8 @@
 namespace mlir::moe {
 
 inline constexpr const char *kMicrosoft = "com.microsoft";
+/// Of operators that neither has (docs/Import.md).
+inline constexpr const char *kOwnDomain = "moe_mlir";
 
 /// Attention whose keys and values are projections of one vector per token,
 /// and of one more that rotates.
@@ -89,15 +91,17 @@ private:
 
   // Pieces of graphs.
   Name linear(Name x, const std::string &prefix, int64_t outputs,
-              int64_t inputs);
+              int64_t inputs, bool needsBias = false);
   Name norm(Name x, const std::string &name, int64_t size) {
     return norm(x, name, size, epsilon);
   }
   Name norm(Name x, const std::string &name, int64_t size, double epsilon);
   Name headNorm(Name x, const std::string &name, int64_t heads);
-  Name activate(Name gate, Name up) {
-    Name sigmoid = write.node("Sigmoid", {gate});
-    return write.node("Mul", {write.node("Mul", {gate, sigmoid}), up});
+  Name activate(Name gate, Name up);
+  Name slice(Name x, int64_t begin, int64_t step) {
+    return write.node("Slice",
+                      {x, write.integers({begin}), write.integers({INT64_MAX}),
+                       write.integers({-1}), write.integers({step})});
   }
   Name scaled(Name x, double factor) {
     return factor == 1 ? x : write.node("Mul", {x, write.real(factor, type)});
@@ -138,11 +142,13 @@ private:
   /// Of the cache's keys and values: heads, elements of one.
   std::pair<int64_t, int64_t> keyCache, valueCache;
   LatentSizes latent = {};
-  bool renormalize = false;
+  bool renormalize = false, attentionBiases = false;
   double routingFactor = 1, mixerThreshold = 0;
   /// Only the experts of the best groups are chosen from, if not 1.
   int64_t groups = 1, bestGroups = 1;
-  int64_t window = -1, firstWindowLayer = 0;
+  int64_t window = -1;
+  std::vector<bool> slides; // of each layer
+  double clampLimit = 0, clampAlpha = 1;
   std::set<int64_t> denseLayers;
   Rotary rotary;
   std::optional<double> clip;

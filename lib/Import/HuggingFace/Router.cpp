@@ -153,13 +153,17 @@ std::pair<Name, Name> DecoderBuilder::buildRouter(Name rows,
     return write.nodes("TopK", {x, write.integers({chosen})}, 2,
                        {{"axis", int64_t(-1)}});
   };
-  std::string name = block + "." + family.gateWeight.str();
+  std::string gate = block + "." + family.gateName.str();
+  std::string name = gate + ".weight";
   constexpr int32_t kFloat = TensorProto::FLOAT;
   bool widened = family.groups && type != kFloat;
   Name x = widened ? cast(rows, kFloat) : rows;
   Name matrix = family.groups ? weightInF32(name, {experts, hidden})
                               : weight(name, {experts, hidden});
-  Name logits = write.node("Gemm", {x, matrix}, {{"transB", int64_t(1)}});
+  std::vector<Name> operands{x, matrix};
+  if (family.biases)
+    operands.push_back(weight(gate + ".bias", {experts}));
+  Name logits = write.node("Gemm", operands, {{"transB", int64_t(1)}});
   if (!family.groups)
     logits = cast(logits, kFloat);
 

@@ -179,6 +179,21 @@ void inferMultiHeadAttention(InferenceContext &ctx) {
   inferScores(ctx, getAttribute(ctx, "num_heads", 0));
 }
 
+/// As of the standard's Attention.
+void inferSinkAttention(InferenceContext &ctx) {
+  propagateElemTypeFromInputToOutput(ctx, 0, 0);
+  int64_t heads = getAttribute(ctx, "q_num_heads", 0);
+  int64_t keyHeads = getAttribute(ctx, "kv_num_heads", 0);
+  const TensorShapeProto *query = shapeOf(ctx, 0, 3);
+  const TensorShapeProto *value = shapeOf(ctx, 2, 3);
+  if (query && value)
+    setShape(
+        ctx, 0,
+        {query->dim(0), query->dim(1), scaled(value->dim(2), heads, keyHeads)});
+  inferPresent(ctx, 1, 4, keyHeads);
+  inferScores(ctx, heads);
+}
+
 /// A [.., K] times a quantized [N, K].
 void inferMatMulNBits(InferenceContext &ctx) {
   propagateElemTypeFromInputToOutput(ctx, 0, 0);
@@ -268,6 +283,10 @@ constexpr Entry kEntries[] = {
      "k_quant_type:s v_quant_type:s"},
     {kMicrosoft, "MultiHeadAttention", 0b1, 10, 4, inferMultiHeadAttention,
      "num_heads:i scale:f mask_filter_value:f unidirectional:i"},
+    {"moe_mlir", "SinkAttention", 0b111, 8, 4, inferSinkAttention,
+     "is_causal:i kv_num_heads:i left_window_size:i q_num_heads:i "
+     "qk_matmul_output_mode:i right_window_size:i scale:f softcap:f "
+     "softmax_precision:i"},
     {kMicrosoft, "FusedMatMul", 0b11, 2, 1, inferFusedMatMul,
      "alpha:f transA:i transB:i transBatchA:i transBatchB:i"},
     {kMicrosoft, "MatMulNBits", 0b111, 7, 1, inferMatMulNBits,

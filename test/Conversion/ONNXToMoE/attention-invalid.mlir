@@ -156,3 +156,12 @@ func.func @main(%i: tensor<1x2xi32>, %w: tensor<9x4xf32>, %p: tensor<9x3xf32>, %
   %0 = onnx.node "com.microsoft::EmbedLayerNormalization"(%i, %n, %w, %p, %n, %g, %g) opset 1 : (tensor<1x2xi32>, none, tensor<9x4xf32>, tensor<9x3xf32>, none, tensor<4xf32>, tensor<4xf32>) -> tensor<*xf32>
   return %0 : tensor<*xf32>
 }
+
+// -----
+
+func.func @main(%q: tensor<1x1x64xf32>, %s: tensor<3xf32>) -> tensor<*xf32> {
+  %n = onnx.none : none
+  // expected-error @+1 {{(moe_mlir::SinkAttention): expects heads and head_sink that agree, got 3 and 2}}
+  %0 = onnx.node "moe_mlir::SinkAttention"(%q, %q, %q, %n, %n, %n, %n, %s) {q_num_heads = 2 : i64, kv_num_heads = 2 : i64} opset 1 : (tensor<1x1x64xf32>, tensor<1x1x64xf32>, tensor<1x1x64xf32>, none, none, none, none, tensor<3xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}

@@ -64,7 +64,7 @@ class Decoders(DecoderCase):
              "key 'quantization_config.quant_method' expects fp8, '' is not supported"),
             (dict(MIXTRAL, model_type="llama"),
              "key 'model_type' expects one of mixtral, qwen2_moe, qwen3_moe, olmoe, granitemoe, deepseek_v2, "
-             "deepseek_v3, phimoe, got 'llama'"),
+             "deepseek_v3, phimoe, gpt_oss, got 'llama'"),
             ([], "is no JSON object, expects a model's configuration"),
         ]  # fmt: skip
         for config, expected in cases:
