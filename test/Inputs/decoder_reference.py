@@ -4,6 +4,9 @@ import numpy as np
 from safetensors_files import dtype
 
 
+E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6] + [-0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
+
+
 class Checkpoint:
     """Random weights for a config, and what the model computes with them."""
 
@@ -311,10 +314,19 @@ class GptOss(Checkpoint):
             self.make(layer + f"mlp.experts.{name}_proj_bias", self.experts, n)
 
     def make_stack(self, name, n, k):
-        self.make(name, self.experts, k, n)
+        if "quantization_config" not in self.config:
+            return self.make(name, self.experts, k, n)
+        # 32 numbers of a row share an exponent; the first of two is the lower half of a byte.
+        self.tensors[name + "_blocks"] = self.random.integers(0, 256, (self.experts, n, k // 32, 16), np.uint8)
+        self.tensors[name + "_scales"] = self.random.integers(122, 127, (self.experts, n, k // 32), np.uint8)
 
     def expert(self, name, e):
-        return self.get(name)[e].T
+        """The matrix [outputs, inputs] of a stack."""
+        if name in self.tensors:
+            return self.get(name)[e].T
+        blocks, scales = self.tensors[name + "_blocks"][e], self.tensors[name + "_scales"][e]
+        values = E2M1[np.stack([blocks & 15, blocks >> 4], -1)].reshape(*blocks.shape[:2], 32)
+        return (values * 2.0 ** (scales.astype(np.float64) - 127)[..., None]).reshape(len(blocks), -1)
 
     def window(self, layer):
         types = self.config.get("layer_types") or ["sliding_attention", "full_attention"] * self.config["num_hidden_layers"]

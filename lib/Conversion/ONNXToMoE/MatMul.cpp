@@ -66,11 +66,7 @@ static std::optional<WeightView> weightMatrix(Lowering &l, Tensor t,
   if (!weight || t->rank() != 2 || !t->isFloat())
     return std::nullopt;
   WeightView view = WeightView::of(weight);
-  if (!isOutputMajor)
-    view = view.transposeMatrix();
-  if (!l.weights.getOrCreate(view.insertUnitDim(0)))
-    return std::nullopt;
-  return view;
+  return isOutputMajor ? view : view.transposeMatrix();
 }
 
 /// The products of each of the G matrices x [.., G, M, K] with its own one of

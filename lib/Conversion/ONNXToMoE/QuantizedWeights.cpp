@@ -15,6 +15,15 @@
 using namespace mlir;
 using namespace mlir::moe;
 
+bool QuantizedWeights::isLike(const QuantizedWeights &other) const {
+  auto typeOf = [](Value value) {
+    return value ? elementTypeOf(value) : Type();
+  };
+  return bits == other.bits && blockSize == other.blockSize &&
+         encoding == other.encoding && typeOf(scales) == typeOf(other.scales) &&
+         typeOf(zeroPoints) == typeOf(other.zeroPoints);
+}
+
 int64_t QuantizedWeights::blocks() const {
   return llvm::divideCeilSigned(depth, blockSize);
 }
@@ -25,6 +34,9 @@ int64_t QuantizedWeights::rowBytes() const {
 }
 
 SmallVector<int64_t> QuantizedWeights::shapeOfBytes() const {
+  if (typed)
+    return inputMajor ? SmallVector<int64_t>{experts, depth, columns}
+                      : SmallVector<int64_t>{experts, columns, depth};
   if (inputMajor)
     return {experts, depth, llvm::divideCeilSigned(columns * bits, 8)};
   return {experts, columns, rowBytes()};
@@ -49,6 +61,10 @@ static std::optional<WeightView> viewAs(const WeightSymbols &symbols,
 std::optional<WeightView>
 QuantizedWeights::viewValues(const WeightSymbols &symbols) const {
   std::optional<WeightView> view = viewAs(symbols, values, shapeOfBytes());
+  if (typed && view) {
+    view->elementType = IntegerType::get(values.getContext(), bits);
+    return inputMajor ? view->transposeMatrix() : view;
+  }
   if (!view || !(view = view->unpack(bits)))
     return std::nullopt;
   return inputMajor ? view->slice(2, 0, columns).transposeMatrix()
@@ -56,9 +72,18 @@ QuantizedWeights::viewValues(const WeightSymbols &symbols) const {
 }
 
 std::optional<WeightView>
-QuantizedWeights::viewScales(const WeightSymbols &symbols) const {
+QuantizedWeights::viewPerBlock(const WeightSymbols &symbols,
+                               Value value) const {
+  if (!typed || !inputMajor)
+    return viewAs(symbols, value, {experts, columns, blocks()});
   std::optional<WeightView> view =
-      viewAs(symbols, scales, {experts, columns, blocks()});
+      viewAs(symbols, value, {experts, blocks(), columns});
+  return view ? std::optional(view->transposeMatrix()) : std::nullopt;
+}
+
+std::optional<WeightView>
+QuantizedWeights::viewScales(const WeightSymbols &symbols) const {
+  std::optional<WeightView> view = viewPerBlock(symbols, scales);
   if (view && isExponent(scales))
     view->elementType = IntegerType::get(scales.getContext(), 8);
   return view;
@@ -66,8 +91,12 @@ QuantizedWeights::viewScales(const WeightSymbols &symbols) const {
 
 std::optional<WeightView>
 QuantizedWeights::viewZeroPoints(const WeightSymbols &symbols) const {
-  if (!isByte(zeroPoints))
-    return viewAs(symbols, zeroPoints, {experts, columns, blocks()});
+  if (typed || !isByte(zeroPoints)) {
+    std::optional<WeightView> view = viewPerBlock(symbols, zeroPoints);
+    if (view && typed)
+      view->elementType = IntegerType::get(values.getContext(), bits);
+    return view;
+  }
   int64_t perRow = zeroPointsShareBytes ? columns : blocks();
   int64_t bytes = llvm::divideCeilSigned(perRow * bits, 8);
   SmallVector<int64_t> shape{experts, columns, bytes};
@@ -112,9 +141,10 @@ LogicalResult QuantizedWeights::check(const WeightSymbols &symbols,
     llvm::raw_string_ostream(found) << value.getType();
     return reject("expects " + what + " " + required + ", found " + found);
   };
-  if (!isByte(values) || !viewValues(symbols))
+  if ((!typed && !isByte(values)) || !viewValues(symbols))
     return mismatch(values, "weights",
-                    "in bytes of shape " + describe(shapeOfBytes()));
+                    Twine(typed ? "" : "in bytes ") + "of shape " +
+                        describe(shapeOfBytes()));
   std::string perBlock = describe({experts, columns, blocks()});
   auto isFloat = [](Value value) {
     Type element = elementTypeOf(value);
@@ -123,12 +153,61 @@ LogicalResult QuantizedWeights::check(const WeightSymbols &symbols,
   if ((!isFloat(scales) && !isExponent(scales)) || !viewScales(symbols))
     return mismatch(scales, "scales",
                     "in f32, f16, bf16 or f8E8M0FNU of shape " + perBlock);
-  if (zeroPoints && ((!isByte(zeroPoints) && !isFloat(zeroPoints)) ||
+  if (zeroPoints && ((!typed && !isByte(zeroPoints) && !isFloat(zeroPoints)) ||
                      !viewZeroPoints(symbols)))
     return mismatch(zeroPoints, "zero points",
                     "in floats or in bytes that hold " + Twine(bits) +
                         " bits for each of " + perBlock);
   return success();
+}
+
+/// What the elements of a quantized tensor stand for; none for other types.
+static std::optional<Encoding> encodingOf(Type type) {
+  if (isa<Float4E2M1FNType>(type))
+    return Encoding::E2M1;
+  auto integer = dyn_cast<IntegerType>(type);
+  if (!integer || !llvm::is_contained({2, 4, 8}, integer.getWidth()))
+    return std::nullopt;
+  return integer.isUnsigned() ? Encoding::Unsigned : Encoding::Signed;
+}
+
+std::optional<QuantizedWeights> QuantizedWeights::of(onnx::NodeOp node,
+                                                     bool inputMajor) {
+  if (!node || !node.is("DequantizeLinear") || !node.input(0) || !node.input(1))
+    return std::nullopt;
+  auto type = dyn_cast<RankedTensorType>(node.input(0).getType());
+  auto scales = dyn_cast<RankedTensorType>(node.input(1).getType());
+  if (!type || !scales || !type.hasStaticShape())
+    return std::nullopt;
+  int64_t rank = type.getRank();
+  std::optional<Encoding> encoding = encodingOf(type.getElementType());
+  if (!encoding || rank < 2 || rank > 3)
+    return std::nullopt;
+  QuantizedWeights weights;
+  weights.typed = true;
+  weights.inputMajor = inputMajor;
+  weights.values = node.input(0);
+  weights.scales = node.input(1);
+  weights.zeroPoints = node.input(2);
+  weights.encoding = *encoding;
+  weights.bits = type.getElementTypeBitWidth();
+  weights.experts = rank == 3 ? type.getDimSize(0) : 1;
+  weights.columns = type.getDimSize(rank - (inputMajor ? 1 : 2));
+  weights.depth = type.getDimSize(rank - (inputMajor ? 2 : 1));
+  weights.blockSize = node.getI64("block_size", 0);
+  auto axis = normalizeAxis(node.getI64("axis", 1), rank);
+  if (weights.blockSize == 0 || axis != rank - (inputMajor ? 2 : 1) ||
+      scales.getRank() != rank)
+    return std::nullopt;
+  if (*encoding == Encoding::E2M1)
+    return weights.zeroPoints ? std::nullopt : std::optional(weights);
+  if (weights.zeroPoints &&
+      elementTypeOf(weights.zeroPoints) != type.getElementType())
+    return std::nullopt;
+  // Zero points that are not given are 0, which is what signed ones are then.
+  if (!weights.zeroPoints && *encoding == Encoding::Unsigned)
+    return std::nullopt;
+  return weights;
 }
 
 ExpertMatrix QuantizedWeights::read(OpBuilder &builder, Location loc,

@@ -9,7 +9,8 @@
 // The quantized weights of com.microsoft.QMoE and MatMulNBits: integers of 2, 4
 // or 8 bits, or floats of 4, in tensors of bytes, the lowest bits first, every
 // row from a byte on. They stay as they are: what moe.grouped_matmul gets is a
-// view of the bytes as integers.
+// view of the bytes as integers. So do weights behind DequantizeLinear, which
+// are tensors of such integers or floats.
 //
 //===----------------------------------------------------------------------===//
 
@@ -17,6 +18,7 @@
 #define MOE_LIB_CONVERSION_ONNXTOMOE_QUANTIZEDWEIGHTS_H
 
 #include "moe/Conversion/ONNXToMoE/WeightViews.h"
+#include "moe/Dialect/ONNX/IR/ONNXOps.h"
 
 namespace mlir::moe {
 
@@ -27,10 +29,12 @@ struct StridedRange {
 
 struct QuantizedWeights {
   /// Bytes: [E, N, rowBytes()], or of any other shape in the same order; with
-  /// `inputMajor` [E, K, N / 2], rows of K.
+  /// `inputMajor` [E, K, N / 2], rows of K. If `typed`, elements [E, N, K] or
+  /// [E, K, N].
   Value values;
   /// Floats, or exponents (E8M0): one per block, [E, N, ceil(depth /
-  /// blockSize)].
+  /// blockSize)]; with `typed` and `inputMajor` [E, ceil(depth / blockSize),
+  /// N].
   Value scales;
   /// Optional: like the scales, or packed integers.
   Value zeroPoints;
@@ -43,7 +47,16 @@ struct QuantizedWeights {
   /// Whether packed zero points, of which there is one per row, are rows of
   /// themselves: [E, ceil(N * bits / 8)] rather than [E, N, 1].
   bool zeroPointsShareBytes = false;
+  bool typed = false;
 
+  /// Those that `node`, a DequantizeLinear, makes floats of: [E, N, K], or
+  /// [E, K, N] if `inputMajor`, of which the dimension E may be missing. None
+  /// when it is another node, or its blocks do not run along K; whether the
+  /// operands are constants is for `check` to say.
+  static std::optional<QuantizedWeights> of(onnx::NodeOp node, bool inputMajor);
+
+  /// Whether one operation can have both as weights, if their sizes agree.
+  bool isLike(const QuantizedWeights &other) const;
   int64_t blocks() const;
   int64_t rowBytes() const;
   SmallVector<int64_t> shapeOfBytes() const;
@@ -58,6 +71,9 @@ private:
   std::optional<WeightView> viewValues(const WeightSymbols &symbols) const;
   std::optional<WeightView> viewScales(const WeightSymbols &symbols) const;
   std::optional<WeightView> viewZeroPoints(const WeightSymbols &symbols) const;
+  /// `value`, of which there is one element per block, as [E, N, blocks()].
+  std::optional<WeightView> viewPerBlock(const WeightSymbols &symbols,
+                                         Value value) const;
 };
 
 } // namespace mlir::moe

@@ -350,6 +350,10 @@ void BatchedExperts::visitMatMul(NodeOp node) {
   linear.kind = RowExpr::Linear;
   linear.weight = matrix.value;
   linear.inputMajor = isAxis(contracted, AxisAtom::Row);
+  linear.quantized =
+      QuantizedWeights::of(definingNode(matrix.value), linear.inputMajor);
+  if (linear.quantized)
+    linear.weight = linear.quantized->values;
   linear.size = kept[0].size;
   linear.input = row->expr;
   linear.origin = node;

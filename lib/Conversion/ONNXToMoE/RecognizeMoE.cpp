@@ -178,8 +178,32 @@ static FailureOr<RouteRecipe> recipeOf(Selection &selection,
   return stop.why.at(deepest.op ? deepest.op : weights, deepest.reason);
 }
 
+/// Whether all quantized weights of `block` can be read, and those of a layer
+/// by one operation.
+static LogicalResult checkQuantized(const MoEBlock &block,
+                                    ExpertWeights &weights,
+                                    Rejection &rejection) {
+  LogicalResult result = success();
+  for (const RowExpr *layer = block.output; layer;) {
+    const RowExpr *first = nullptr;
+    forEachLinear(layer, [&](const RowExpr *linear) {
+      first = first ? first : linear;
+      const auto &own = linear->quantized, &other = first->quantized;
+      std::string why;
+      if (own.has_value() != other.has_value() || (own && !own->isLike(*other)))
+        result = rejection.at(linear->origin, "expects the projections of a "
+                                              "layer to be quantized alike");
+      else if (own && failed(weights.check(*own, why)))
+        result = rejection.at(linear->origin, why);
+    });
+    layer = first->input;
+  }
+  return result;
+}
+
 static FailureOr<MoEBlock> blockOf(Selection &selection,
-                                   const ExpertsMatch &match, Stop &stop) {
+                                   const ExpertsMatch &match,
+                                   ExpertWeights &weights, Stop &stop) {
   FailureOr<RouteRecipe> recipe = recipeOf(selection, match, stop);
   if (failed(recipe))
     return failure();
@@ -189,7 +213,8 @@ static FailureOr<MoEBlock> blockOf(Selection &selection,
   block.scalesTokens = match.scalesTokens;
   if (match.limited)
     block.capacity = selection.capacity;
-  if (failed(checkBlock(block, stop.why)))
+  if (failed(checkBlock(block, stop.why)) ||
+      failed(checkQuantized(block, weights, stop.why)))
     return failure();
   auto result = dyn_cast<RankedTensorType>(match.root.getType());
   if (!isa<FloatType>(block.resultType) || !result || result.getRank() < 2 ||
@@ -323,7 +348,7 @@ ONNXRecognizeMoEPass::recognize(NodeOp node, ExpertWeights &weights,
     form.match(*selection, pool, attempt);
     for (ExpertsMatch &match : attempt.matches) {
       Stop reason{{}, "", form.name};
-      FailureOr<MoEBlock> block = blockOf(*selection, match, reason);
+      FailureOr<MoEBlock> block = blockOf(*selection, match, weights, reason);
       if (failed(block)) {
         if (!here.why)
           here = reason;

@@ -249,8 +249,6 @@ std::optional<WeightView> WeightSymbols::view(Value value) const {
 
 WeightOp WeightSymbols::getOrCreate(const WeightView &view) {
   WeightOp base = view.weight;
-  if (storedBits(base.getWeightType().getElementType()) < 8)
-    return {};
   WeightOp &found = byContent[contentKey(base, view)];
   if (found)
     return found;

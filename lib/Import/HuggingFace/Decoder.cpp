@@ -233,7 +233,8 @@ const SafetensorsTensor *DecoderBuilder::take(const std::string &name,
                    shapeText(tensor->shape) + ", expects " + shapeText(shape));
   if (expected && tensor->type != expected)
     config.problem("tensor '" + name + "' is of type " + tensor->type->name +
-                   ", expects " + expected->name + " like the embeddings");
+                   ", expects " + expected->name +
+                   (expected == storedType ? " like the embeddings" : ""));
   return tensor;
 }
 
@@ -485,6 +486,9 @@ Name DecoderBuilder::buildExperts(Name rows, Name routing, Name ids,
                                   const std::string &block) {
   std::string prefix = block + ".experts.";
   auto matrices = [&](StringRef part, int64_t outputs, int64_t inputs) {
+    if (quantization.method == Quantization::MXFP4 &&
+        !has(block + "." + part.str()))
+      return mxfp4(block + "." + part.str(), outputs, inputs);
     if (family.interleaved)
       return weight(block + "." + part.str(), {experts, inputs, outputs});
     SmallVector<int64_t> shape{experts, outputs, inputs};
@@ -501,7 +505,7 @@ Name DecoderBuilder::buildExperts(Name rows, Name routing, Name ids,
                      int64_t inputs) {
     Name matrix = matrices(part, outputs, inputs);
     Name chosenMatrix = write.node("GatherND", {matrix, flat});
-    bool isRow = family.interleaved;
+    bool isRow = family.interleaved && weights.slices.count(matrix);
     Name x = unsqueeze(columns, {isRow ? 1 : 2});
     Name y = isRow ? write.node("MatMul", {x, chosenMatrix})
                    : write.node("MatMul", {chosenMatrix, x});
@@ -560,6 +564,10 @@ Name DecoderBuilder::buildSparseBlock(Name x, int64_t layer) {
 }
 
 void DecoderBuilder::build() {
+  if (quantization.method == Quantization::MXFP4 && !family.interleaved)
+    config.problem("key 'quantization_config.quant_method' is mxfp4, which a "
+                   "model of type '" +
+                   family.modelType + "' is not expected to have");
   readSizes();
   readWindow();
   readSparseLayers();
@@ -631,41 +639,6 @@ std::vector<std::string> mlir::moe::supportedDecoders() {
   return names;
 }
 
-/// Weights of 8-bit floats with scales for blocks; activations stay floats.
-static void readQuantization(Config &config, DecoderWeights &weights,
-                             std::vector<std::string> &problems) {
-  constexpr const char *kKey = "quantization_config";
-  const json::Value *value = config.get(kKey);
-  if (!value)
-    return;
-  const json::Object *object = value->getAsObject();
-  if (!object)
-    return config.problem("key '" + Twine(kKey) + "' expects an object");
-  Config quantization(*object, problems, std::string(kKey) + ".");
-  for (auto [key, only] : {std::pair("quant_method", "fp8"), {"fmt", "e4m3"}}) {
-    StringRef otherwise = StringRef(key) == "fmt" ? only : "";
-    if (std::string found = quantization.string(key, otherwise); found != only)
-      return config.problem("key '" + Twine(kKey) + "." + key + "' expects " +
-                            only + ", '" + found + "' is not supported");
-  }
-  // Which matrices are 8-bit floats is seen from the tensors.
-  quantization.ignore(
-      {"activation_scheme", "ignored_layers", "modules_to_not_convert"});
-  const json::Value *block = quantization.get("weight_block_size");
-  const json::Array *sides = block ? block->getAsArray() : nullptr;
-  auto side = [&](size_t i) {
-    std::optional<int64_t> size =
-        sides && sides->size() == 2 ? (*sides)[i].getAsInteger() : std::nullopt;
-    return size && *size <= INT32_MAX ? *size : 0;
-  };
-  weights.blockRows = side(0);
-  weights.blockColumns = side(1);
-  if (weights.blockRows < 1 || weights.blockColumns < 1)
-    config.problem("key '" + Twine(kKey) +
-                   ".weight_block_size' expects two whole numbers from 1");
-  quantization.refuseUnknown();
-}
-
 std::vector<std::string>
 mlir::moe::buildDecoder(const json::Object &object,
                         const CheckpointTensors &tensors,
@@ -673,7 +646,7 @@ mlir::moe::buildDecoder(const json::Object &object,
   std::vector<std::string> problems;
   Config config(object, problems);
   std::string modelType = config.string("model_type");
-  readQuantization(config, weights, problems);
+  Quantization quantization = readQuantization(config, weights, problems);
   if (!problems.empty())
     return problems;
   const Architecture *family =
@@ -686,7 +659,7 @@ mlir::moe::buildDecoder(const json::Object &object,
                    "'");
     return problems;
   }
-  model.set_ir_version(11);
+  model.set_ir_version(13);
   for (auto [domain, version] :
        {std::pair("", kOpset), std::pair(kMicrosoft, int64_t(1)),
         std::pair(kOwnDomain, int64_t(1))}) {
@@ -694,6 +667,8 @@ mlir::moe::buildDecoder(const json::Object &object,
     import.set_domain(domain);
     import.set_version(version);
   }
-  DecoderBuilder(*family, config, tensors, model, weights, problems).build();
+  DecoderBuilder(*family, config, quantization, tensors, model, weights,
+                 problems)
+      .build();
   return problems;
 }

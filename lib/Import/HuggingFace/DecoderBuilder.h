@@ -17,6 +17,7 @@
 #include "Architectures.h"
 #include "Config.h"
 #include "GraphWriter.h"
+#include "Quantization.h"
 #include "Rotary.h"
 #include "moe/Import/HuggingFace/Decoder.h"
 
@@ -43,11 +44,12 @@ struct LatentSizes {
 class DecoderBuilder {
 public:
   DecoderBuilder(const Architecture &family, Config &config,
+                 const Quantization &quantization,
                  const CheckpointTensors &tensors, ::onnx::ModelProto &model,
                  DecoderWeights &weights, std::vector<std::string> &problems)
-      : family(family), config(config), tensors(tensors), weights(weights),
-        problems(problems), graph(*model.mutable_graph()),
-        write(*model.mutable_graph()) {}
+      : family(family), config(config), quantization(quantization),
+        tensors(tensors), weights(weights), problems(problems),
+        graph(*model.mutable_graph()), write(*model.mutable_graph()) {}
 
   void build();
 
@@ -86,6 +88,7 @@ private:
              llvm::ArrayRef<int64_t> shape);
   Name initializer(const std::string &name, llvm::ArrayRef<std::string> slices,
                    llvm::ArrayRef<int64_t> shape, int32_t elements);
+  Name mxfp4(const std::string &name, int64_t outputs, int64_t inputs);
   bool isOfExtraLayer(llvm::StringRef name) const;
   void refuseUnusedTensors();
 
@@ -128,6 +131,7 @@ private:
 
   const Architecture &family;
   Config &config;
+  const Quantization &quantization;
   const CheckpointTensors &tensors;
   DecoderWeights &weights;
   std::vector<std::string> &problems;

@@ -77,8 +77,7 @@ public:
   SmallVector<WeightOp> slices(WeightStackOp stack) const;
   /// The view that is all of `value`: of a weight or a constant.
   std::optional<WeightView> view(Value value) const;
-  /// The symbol for `view`: an existing one, or `@name__view` next to it. Null
-  /// for weights whose own elements share bytes.
+  /// The symbol for `view`: an existing one, or `@name__view` next to it.
   WeightOp getOrCreate(const WeightView &view);
   /// The symbol for weights of one type stacked along a new first dimension.
   WeightStackOp getOrCreateStack(ArrayRef<WeightOp> slices);
