@@ -13,6 +13,8 @@ class Checkpoint:
     def __init__(self, config, seed=0):
         self.config, self.random, self.tensors = config, np.random.default_rng(seed), {}
         c, self.kind = config, config["model_type"]
+        self.grouped = (config.get("quantization_config") or {}).get("quant_method") in ("gptq", "awq")
+        self.matrices = {}  # what is stored in groups
         h, self.heads, self.keys = c["hidden_size"], c["num_attention_heads"], c["num_key_value_heads"]
         self.size = self.rotated = c.get("head_dim", h // self.heads)
         self.experts = c.get("num_experts") or c.get("num_local_experts") or c["n_routed_experts"]
@@ -67,8 +69,38 @@ class Checkpoint:
             self.make(layer + "mlp.shared_expert_gate.weight", 1, h)
 
     def make(self, name, *shape):
+        if self.grouped and len(shape) == 2 and name.endswith(("_proj.weight", "w1.weight", "w2.weight", "w3.weight")):
+            return self.make_grouped(name.removesuffix(".weight"), *shape)
         values = self.random.standard_normal(shape) * 0.3 + ("norm" in name)
         self.tensors[name] = values.astype(dtype(self.config["torch_dtype"]))
+
+    def make_grouped(self, name, n, k):
+        """A matrix as GPTQ or AWQ writes it."""
+        q = self.config["quantization_config"]
+        bits, per_word = q["bits"], 32 // q["bits"]
+        group = k if q["group_size"] == -1 else q["group_size"]
+        values = self.random.integers(0, 2**bits, (k, n))
+        zeros = self.random.integers(0, 2**bits, (-(-k // group), n))
+        scales = self.random.uniform(1, 2, zeros.shape).astype(np.float16) / np.float16(2 ** (bits + 1))
+        self.matrices[name + ".weight"] = ((values - zeros[np.arange(k) // group]) * scales.astype(np.float64)[np.arange(k) // group]).T
+
+        def pack(rows, order):
+            """Words of neighbours in a row."""
+            words = np.zeros((len(rows), rows.shape[1] // per_word), np.uint32)
+            for i, source in enumerate(order):
+                words |= rows[:, source::per_word].astype(np.uint32) << np.uint32(i * bits)
+            return words.view(np.int32)
+
+        if q["quant_method"] == "awq":
+            order = [0, 2, 4, 6, 1, 3, 5, 7]
+            self.tensors[name + ".qweight"], self.tensors[name + ".qzeros"] = pack(values, order), pack(zeros, order)
+        else:
+            order = range(per_word)
+            self.tensors[name + ".qweight"] = np.ascontiguousarray(pack(values.T, order).T)
+            stored = zeros if q.get("checkpoint_format") == "gptq_v2" else (zeros - 1) % 2**bits
+            self.tensors[name + ".qzeros"] = pack(stored, order)
+            self.tensors[name + ".g_idx"] = (np.arange(k) // group).astype(np.int32)
+        self.tensors[name + ".scales"] = scales
 
     def make_mlp(self, prefix, h, inner, names=("gate_proj", "up_proj", "down_proj")):
         for name, shape in zip(names, [(inner, h), (inner, h), (h, inner)]):
@@ -81,6 +113,8 @@ class Checkpoint:
 
     # ---- The reference, one token of one sequence after the other ----
     def get(self, name):
+        if name in self.matrices:
+            return self.matrices[name]
         return self.tensors[name].astype(np.float64)
 
     def linear(self, x, name):

@@ -144,8 +144,9 @@ Value ExpertWeights::takeViews(OpBuilder &builder, Location loc,
       SmallVector<WeightOp> slices;
       for (WeightOp slice : symbols.slices(stack)) {
         slices.push_back(
-            slice ? symbolOf(WeightView::of(slice), what.rank, what.dim - 1)
-                  : slice);
+            slice && slice.isStrided()
+                ? symbolOf(WeightView::of(slice), what.rank, what.dim - 1)
+                : WeightOp());
         if (!slices.back())
           return {};
       }

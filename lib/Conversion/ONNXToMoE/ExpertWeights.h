@@ -29,6 +29,10 @@ public:
   LogicalResult check(const QuantizedWeights &weights, std::string &why) {
     return weights.check(symbols, why);
   }
+  LogicalResult check(const QuantizedWeights &weights, StridedRange range,
+                      std::string &why) {
+    return weights.check(symbols, range, why);
+  }
   ExpertMatrix quantized(OpBuilder &builder, Location loc,
                          const QuantizedWeights &weights, StridedRange range) {
     return weights.read(builder, loc, symbols, range);

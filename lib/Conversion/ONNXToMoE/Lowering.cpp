@@ -170,11 +170,14 @@ Tensor Lowering::foreign(Value value) {
   for (int64_t i = 0; i < type.getRank(); ++i)
     dims.push_back(sizes.dimOf(value, i));
   // The same bytes, as the signless type that tensors have from here on.
-  if (WeightOp weight = weights.lookup(value);
-      weight && type.getElementType() != storageType(type.getElementType())) {
-    WeightView view = WeightView::of(weight);
-    view.elementType = storageType(type.getElementType());
-    value = weights.read(b, b.getLoc(), view);
+  Type storage = storageType(type.getElementType());
+  if (SmallVector<WeightOp> parts = weights.parts(value);
+      type.getElementType() != storage && !parts.empty()) {
+    for (WeightOp &part : parts)
+      part = weights.withElements(part, storage);
+    value = weights.lookupStack(value)
+                ? weights.read(b, b.getLoc(), weights.getOrCreateStack(parts))
+                : weights.read(b, b.getLoc(), parts.front());
   }
   return tensor(value, type.getElementType(), dims);
 }

@@ -21,6 +21,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "moe/Conversion/ONNXToMoE/Matchers.h"
 
 using namespace mlir;
 using namespace mlir::moe;
@@ -112,11 +113,32 @@ static std::optional<WeightView> weightPerGroup(Lowering &l, Tensor x, Tensor t,
       !(x->dims[x->rank() - 3] == t->dims[0]))
     return std::nullopt;
   WeightView view = WeightView::of(weight);
-  if (!isOutputMajor)
-    view = view.transposeMatrix();
-  if (!l.weights.getOrCreate(view))
+  return isOutputMajor ? view : view.transposeMatrix();
+}
+
+/// The quantized weights that `node`, a product, has as second operand.
+static std::optional<QuantizedWeights> packedOperand(Lowering &l,
+                                                     onnx::NodeOp node) {
+  bool isProduct = node && (node.is("MatMul") || node.is("Gemm") ||
+                            node.is("FusedMatMul", "com.microsoft"));
+  if (!isProduct || node.getI64("transA", 0) != 0 || !node.input(1) ||
+      rankOf(node.input(1)) != 2)
     return std::nullopt;
-  return view;
+  auto weights = QuantizedWeights::of(definingNode(node.input(1)),
+                                      node.getI64("transB", 0) == 0);
+  std::string why;
+  Type rows = elementTypeOf(node.input(0));
+  if (!weights || failed(weights->check(l.weights, why)) ||
+      rows != elementTypeOf(node.input(1)) || rows.isF64())
+    return std::nullopt;
+  return weights;
+}
+
+bool raise::isReadPacked(Lowering &l, onnx::NodeOp node) {
+  return llvm::all_of(node.getResult(0).getUses(), [&](OpOperand &use) {
+    return use.getOperandNumber() == 1 &&
+           packedOperand(l, dyn_cast<onnx::NodeOp>(use.getOwner()));
+  });
 }
 
 /// The product over the last two axes, each transposed first if asked for.
@@ -182,6 +204,15 @@ FailureOr<Tensor> raise::matmul(Lowering &l, Tensor x, Tensor y, bool transX,
                      << " and " << y->elementType;
   if (x->rank() == 0 || y->rank() == 0)
     return l.error() << "expects no scalar operand";
+  if (auto weights = packedOperand(l, l.node)) {
+    if (failed(
+            l.checkAgree(x->dims.back(), weights->depth, "inner dimensions")))
+      return failure();
+    return denseLayer(
+        l, x,
+        weights->read(l.b, l.b.getLoc(), l.weights, {0, weights->columns, 1}),
+        nullptr);
+  }
   bool dropRow = x->rank() == 1, dropColumn = y->rank() == 1;
   if (auto weight = weightMatrix(l, y, /*isOutputMajor=*/transY);
       weight && !transX) {

@@ -18,6 +18,10 @@ namespace mlir::moe::raise {
 FailureOr<Tensor> matmul(Lowering &l, Tensor x, Tensor y, bool transX,
                          bool transY);
 
+/// Whether all that reads `node`, a DequantizeLinear, are products that take
+/// its operands packed.
+bool isReadPacked(Lowering &l, onnx::NodeOp node);
+
 } // namespace mlir::moe::raise
 
 #endif // MOE_LIB_CONVERSION_ONNXTOMOE_PRODUCTS_H

@@ -15,6 +15,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Elements.h"
+#include "Products.h"
 #include "Registry.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -117,8 +118,16 @@ static LogicalResult convertDequantizeLinear(Lowering &l) {
   if (failed(p.read()))
     return failure();
   Type from = p.x->elementType, wide = l.b.getI64Type();
+  // Which floats these would be nobody asks then.
+  if (isReadPacked(l, l.node)) {
+    auto type = cast<RankedTensorType>(l.node.getResult(0).getType());
+    return l.set(l.tensor(l.empty(p.x->dims, type.getElementType()),
+                          type.getElementType(), p.x->dims));
+  }
   if (!isComputable(from))
-    return l.error() << "expects integers of 8, 16 or 32 bits, got " << from;
+    return l.error() << "expects integers of 8, 16 or 32 bits, or constants "
+                        "that products take as they are, got "
+                     << from;
   if (p.zeroPoint && p.zeroPoint->elementType != from)
     return l.error() << "expects zero points of type " << from << ", got "
                      << p.zeroPoint->elementType;

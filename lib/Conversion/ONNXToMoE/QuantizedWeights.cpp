@@ -109,7 +109,45 @@ QuantizedWeights::viewZeroPoints(const WeightSymbols &symbols) const {
   return zeroPointsShareBytes ? view->insertUnitDim(2) : view;
 }
 
+bool QuantizedWeights::isReadable(const WeightSymbols &symbols, Value value,
+                                  int64_t size, StridedRange range,
+                                  const std::optional<WeightView> &view) const {
+  if (view)
+    return true;
+  SmallVector<WeightOp> slices = symbols.parts(value);
+  bool whole = range.size == columns && range.step == 1;
+  return typed && !inputMajor &&
+         slices.size() == static_cast<size_t>(experts) &&
+         llvm::all_of(slices, [&](WeightOp slice) {
+           return (whole || slice.isStrided()) &&
+                  slice.getWeightType().getShape() ==
+                      ArrayRef<int64_t>({columns, size});
+         });
+}
+
+Value QuantizedWeights::readRows(OpBuilder &builder, Location loc,
+                                 WeightSymbols &symbols, Value value,
+                                 Type elementType, StridedRange range,
+                                 const std::optional<WeightView> &view) const {
+  if (view)
+    return symbols.read(builder, loc,
+                        view->slice(1, range.begin, range.size, range.step));
+  SmallVector<WeightOp> slices = symbols.parts(value);
+  for (WeightOp &slice : slices) {
+    if (!slice.isStrided()) {
+      slice = symbols.withElements(slice, elementType);
+      continue;
+    }
+    WeightView part =
+        WeightView::of(slice).slice(0, range.begin, range.size, range.step);
+    part.elementType = elementType;
+    slice = symbols.getOrCreate(part);
+  }
+  return symbols.read(builder, loc, symbols.getOrCreateStack(slices));
+}
+
 LogicalResult QuantizedWeights::check(const WeightSymbols &symbols,
+                                      StridedRange range,
                                       std::string &why) const {
   auto reject = [&](const Twine &reason) {
     why = reason.str();
@@ -135,13 +173,18 @@ LogicalResult QuantizedWeights::check(const WeightSymbols &symbols,
     return text + "]";
   };
   auto mismatch = [&](Value value, StringRef what, const Twine &required) {
-    if (!symbols.view(value))
+    if (!symbols.view(value) && symbols.parts(value).empty())
       return reject("expects constant " + what);
     std::string found;
     llvm::raw_string_ostream(found) << value.getType();
     return reject("expects " + what + " " + required + ", found " + found);
   };
-  if ((!typed && !isByte(values)) || !viewValues(symbols))
+  auto readable = [&](Value value, int64_t size,
+                      const std::optional<WeightView> &view) {
+    return isReadable(symbols, value, size, range, view);
+  };
+  if ((!typed && !isByte(values)) ||
+      !readable(values, depth, viewValues(symbols)))
     return mismatch(values, "weights",
                     Twine(typed ? "" : "in bytes ") + "of shape " +
                         describe(shapeOfBytes()));
@@ -150,11 +193,12 @@ LogicalResult QuantizedWeights::check(const WeightSymbols &symbols,
     Type element = elementTypeOf(value);
     return isa_and_nonnull<Float32Type, Float16Type, BFloat16Type>(element);
   };
-  if ((!isFloat(scales) && !isExponent(scales)) || !viewScales(symbols))
+  if ((!isFloat(scales) && !isExponent(scales)) ||
+      !readable(scales, blocks(), viewScales(symbols)))
     return mismatch(scales, "scales",
                     "in f32, f16, bf16 or f8E8M0FNU of shape " + perBlock);
   if (zeroPoints && ((!typed && !isByte(zeroPoints) && !isFloat(zeroPoints)) ||
-                     !viewZeroPoints(symbols)))
+                     !readable(zeroPoints, blocks(), viewZeroPoints(symbols))))
     return mismatch(zeroPoints, "zero points",
                     "in floats or in bytes that hold " + Twine(bits) +
                         " bits for each of " + perBlock);
@@ -213,16 +257,20 @@ std::optional<QuantizedWeights> QuantizedWeights::of(onnx::NodeOp node,
 ExpertMatrix QuantizedWeights::read(OpBuilder &builder, Location loc,
                                     WeightSymbols &symbols,
                                     StridedRange range) const {
-  auto take = [&](const std::optional<WeightView> &view) {
-    return symbols.read(builder, loc,
-                        view->slice(1, range.begin, range.size, range.step));
+  Type integers = builder.getIntegerType(bits);
+  Type exponents = builder.getIntegerType(8);
+  auto take = [&](Value value, Type elementType,
+                  const std::optional<WeightView> &view) {
+    return readRows(builder, loc, symbols, value, elementType, range, view);
   };
   ExpertMatrix matrix;
   matrix.blockSize = blockSize;
   matrix.encoding = encoding;
-  matrix.weight = take(viewValues(symbols));
-  matrix.scales = take(viewScales(symbols));
+  matrix.weight = take(values, integers, viewValues(symbols));
+  matrix.scales =
+      take(scales, isExponent(scales) ? exponents : elementTypeOf(scales),
+           viewScales(symbols));
   if (zeroPoints)
-    matrix.zeroPoints = take(viewZeroPoints(symbols));
+    matrix.zeroPoints = take(zeroPoints, integers, viewZeroPoints(symbols));
   return matrix;
 }

@@ -62,12 +62,25 @@ struct QuantizedWeights {
   SmallVector<int64_t> shapeOfBytes() const;
   /// Whether all of it is constant and has these sizes; `why` says what is
   /// required and what was found.
-  LogicalResult check(const WeightSymbols &symbols, std::string &why) const;
+  LogicalResult check(const WeightSymbols &symbols, std::string &why) const {
+    return check(symbols, {0, columns, 1}, why);
+  }
+  /// Also whether the rows `range` can be read.
+  LogicalResult check(const WeightSymbols &symbols, StridedRange range,
+                      std::string &why) const;
   /// The rows `range` of what `check` accepted.
   ExpertMatrix read(OpBuilder &builder, Location loc, WeightSymbols &symbols,
                     StridedRange range) const;
 
 private:
+  /// Whether `value`, [E, N, `size`], can be read: a view of which `view` is,
+  /// or symbols.
+  bool isReadable(const WeightSymbols &symbols, Value value, int64_t size,
+                  StridedRange range,
+                  const std::optional<WeightView> &view) const;
+  Value readRows(OpBuilder &builder, Location loc, WeightSymbols &symbols,
+                 Value value, Type elementType, StridedRange range,
+                 const std::optional<WeightView> &view) const;
   std::optional<WeightView> viewValues(const WeightSymbols &symbols) const;
   std::optional<WeightView> viewScales(const WeightSymbols &symbols) const;
   std::optional<WeightView> viewZeroPoints(const WeightSymbols &symbols) const;

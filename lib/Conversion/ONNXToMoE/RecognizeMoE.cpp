@@ -193,7 +193,9 @@ static LogicalResult checkQuantized(const MoEBlock &block,
       if (own.has_value() != other.has_value() || (own && !own->isLike(*other)))
         result = rejection.at(linear->origin, "expects the projections of a "
                                               "layer to be quantized alike");
-      else if (own && failed(weights.check(*own, why)))
+      else if (own &&
+               failed(weights.check(
+                   *own, {linear->begin, linear->size, linear->step}, why)))
         result = rejection.at(linear->origin, why);
     });
     layer = first->input;

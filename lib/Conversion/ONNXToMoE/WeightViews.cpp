@@ -212,10 +212,16 @@ static std::string contentKey(WeightOp weight, const WeightView &view) {
 
 WeightSymbols::WeightSymbols(ModuleOp module) : symbols(module) {
   for (auto weight : module.getOps<WeightOp>())
-    byContent.try_emplace(contentKey(weight, WeightView::of(weight)), weight);
+    if (weight.isStrided())
+      byContent.try_emplace(contentKey(weight, WeightView::of(weight)), weight);
 }
 
 WeightOp WeightSymbols::lookup(Value value) const {
+  WeightOp weight = lookupAny(value);
+  return weight && weight.isStrided() ? weight : WeightOp();
+}
+
+WeightOp WeightSymbols::lookupAny(Value value) const {
   Operation *op = value ? value.getDefiningOp() : nullptr;
   if (auto read = dyn_cast_or_null<GetWeightOp>(op))
     return symbols.lookup<WeightOp>(read.getWeight());
@@ -236,6 +242,16 @@ SmallVector<WeightOp> WeightSymbols::slices(WeightStackOp stack) const {
   return llvm::map_to_vector(stack.getWeights(), [&](Attribute name) {
     return symbols.lookup<WeightOp>(cast<FlatSymbolRefAttr>(name).getValue());
   });
+}
+
+SmallVector<WeightOp> WeightSymbols::parts(Value value) const {
+  SmallVector<WeightOp> parts;
+  if (WeightStackOp stack = lookupStack(value))
+    parts = slices(stack);
+  else
+    parts = {lookupAny(value)};
+  return llvm::is_contained(parts, WeightOp()) ? SmallVector<WeightOp>()
+                                               : parts;
 }
 
 std::optional<WeightView> WeightSymbols::view(Value value) const {
@@ -272,10 +288,28 @@ WeightOp WeightSymbols::getOrCreate(const WeightView &view) {
       builder.getI64IntegerAttr(empty ? 0 : llvm::divideCeil(bits, 8)),
       rowMajor ? DenseI64ArrayAttr()
                : builder.getDenseI64ArrayAttr(view.strides),
+      /*sizes=*/DenseI64ArrayAttr(),
       view.bitOffset == 0 ? IntegerAttr()
                           : builder.getI64IntegerAttr(view.bitOffset),
-      /*hash=*/IntegerAttr(), /*section=*/IntegerAttr(), base.getScaledAttr(),
+      /*increment=*/IntegerAttr(), /*hash=*/IntegerAttr(),
+      /*section=*/IntegerAttr(), base.getScaledAttr(),
       TypeAttr::get(view.getType()));
+  symbols.insert(found); // renames when the name is taken
+  return found;
+}
+
+WeightOp WeightSymbols::withElements(WeightOp weight, Type elementType) {
+  RankedTensorType type = weight.getWeightType();
+  if (type.getElementType() == elementType)
+    return weight;
+  WeightOp &found = retyped[{weight, elementType}];
+  if (found)
+    return found;
+  OpBuilder builder(weight->getContext());
+  builder.setInsertionPointAfter(weight);
+  found = cast<WeightOp>(builder.clone(*weight));
+  found.setSymName((weight.getSymName() + "__view").str());
+  found.setType(type.clone(elementType));
   symbols.insert(found); // renames when the name is taken
   return found;
 }

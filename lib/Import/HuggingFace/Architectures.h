@@ -175,9 +175,9 @@ inline constexpr Architecture makeGptOss() {
 }
 
 inline constexpr Architecture kArchitectures[] = {
-    makeMixtral(), makeQwen2(),      makeQwen3(),      makeOLMoE(),
-    makeGranite(), makeDeepSeekV2(), makeDeepSeekV3(), makePhiMoE(),
-    makeGptOss(),
+    makeMixtral(),    makeQwen2(),   makeQwen3(),
+    makeOLMoE(),      makeGranite(), makeDeepSeekV2(),
+    makeDeepSeekV3(), makePhiMoE(),  makeGptOss(),
 };
 
 } // namespace mlir::moe

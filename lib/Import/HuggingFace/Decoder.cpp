@@ -188,17 +188,21 @@ void DecoderBuilder::readSparseLayers() {
 // Tensors
 //===----------------------------------------------------------------------===//
 
+int32_t mlir::moe::floatType(StringRef name) {
+  return StringSwitch<int32_t>(name)
+      .Case("F32", TensorProto::FLOAT)
+      .Case("F16", TensorProto::FLOAT16)
+      .Case("BF16", TensorProto::BFLOAT16)
+      .Default(0);
+}
+
 /// The type that the model computes in is that of its embeddings.
 void DecoderBuilder::chooseType() {
   auto found = tensors.find("model.embed_tokens.weight");
   if (found == tensors.end())
     return; // is reported when it is used
   storedType = found->second->type;
-  type = StringSwitch<int32_t>(storedType->name)
-             .Case("F32", TensorProto::FLOAT)
-             .Case("F16", TensorProto::FLOAT16)
-             .Case("BF16", TensorProto::BFLOAT16)
-             .Default(0);
+  type = floatType(storedType->name);
   if (type == 0) {
     config.problem("tensor 'model.embed_tokens.weight' is of type " +
                    storedType->name + ", expects F32, F16 or BF16");
@@ -206,7 +210,7 @@ void DecoderBuilder::chooseType() {
   }
 }
 
-static std::string shapeText(ArrayRef<int64_t> shape) {
+std::string mlir::moe::shapeText(ArrayRef<int64_t> shape) {
   std::string text = "[";
   for (int64_t dim : shape)
     text += (text.size() > 1 ? ", " : "") + std::to_string(dim);
@@ -326,7 +330,7 @@ void DecoderBuilder::refuseUnusedTensors() {
 /// the checkpoint has one or `needsBias`.
 Name DecoderBuilder::linear(Name x, const std::string &prefix, int64_t outputs,
                             int64_t inputs, bool needsBias) {
-  Name matrix = weight(prefix + ".weight", {outputs, inputs});
+  Name matrix = matrices(prefix, prefix, outputs, inputs);
   Name y = write.node("FusedMatMul", {x, matrix}, {{"transB", int64_t(1)}},
                       kMicrosoft);
   if (!needsBias && !has(prefix + ".bias"))
@@ -485,25 +489,23 @@ Name DecoderBuilder::buildMLP(Name x, const std::string &prefix,
 Name DecoderBuilder::buildExperts(Name rows, Name routing, Name ids,
                                   const std::string &block) {
   std::string prefix = block + ".experts.";
-  auto matrices = [&](StringRef part, int64_t outputs, int64_t inputs) {
+  auto stacked = [&](StringRef part, int64_t outputs, int64_t inputs) {
     if (quantization.method == Quantization::MXFP4 &&
         !has(block + "." + part.str()))
       return mxfp4(block + "." + part.str(), outputs, inputs);
     if (family.interleaved)
       return weight(block + "." + part.str(), {experts, inputs, outputs});
-    SmallVector<int64_t> shape{experts, outputs, inputs};
     if (family.stacked)
-      return weight(block + "." + part.str(), shape);
-    std::vector<std::string> slices;
+      return weight(block + "." + part.str(), {experts, outputs, inputs});
+    std::vector<std::string> prefixes;
     for (int64_t e = 0; e < experts; ++e)
-      slices.push_back(prefix + std::to_string(e) + "." + part.str() +
-                       ".weight");
-    return stack(prefix + part.str(), slices, shape);
+      prefixes.push_back(prefix + std::to_string(e) + "." + part.str());
+    return matrices(prefix + part.str(), prefixes, outputs, inputs);
   };
   Name flat = unsqueeze(reshape(ids, {-1}), {1});
   auto product = [&](Name columns, StringRef part, int64_t outputs,
                      int64_t inputs) {
-    Name matrix = matrices(part, outputs, inputs);
+    Name matrix = stacked(part, outputs, inputs);
     Name chosenMatrix = write.node("GatherND", {matrix, flat});
     bool isRow = family.interleaved && weights.slices.count(matrix);
     Name x = unsqueeze(columns, {isRow ? 1 : 2});
@@ -642,7 +644,8 @@ std::vector<std::string> mlir::moe::supportedDecoders() {
 std::vector<std::string>
 mlir::moe::buildDecoder(const json::Object &object,
                         const CheckpointTensors &tensors,
-                        ::onnx::ModelProto &model, DecoderWeights &weights) {
+                        const ReadTensor &read, ::onnx::ModelProto &model,
+                        DecoderWeights &weights) {
   std::vector<std::string> problems;
   Config config(object, problems);
   std::string modelType = config.string("model_type");
@@ -667,7 +670,7 @@ mlir::moe::buildDecoder(const json::Object &object,
     import.set_domain(domain);
     import.set_version(version);
   }
-  DecoderBuilder(*family, config, quantization, tensors, model, weights,
+  DecoderBuilder(*family, config, quantization, tensors, read, model, weights,
                  problems)
       .build();
   return problems;

@@ -41,14 +41,21 @@ struct LatentSizes {
   bool interleaved;
 };
 
+/// "[2, 3]"
+std::string shapeText(llvm::ArrayRef<int64_t> shape);
+
+/// The TensorProto.DataType of a type that can be computed in; 0 for others.
+int32_t floatType(llvm::StringRef name);
+
 class DecoderBuilder {
 public:
   DecoderBuilder(const Architecture &family, Config &config,
                  const Quantization &quantization,
-                 const CheckpointTensors &tensors, ::onnx::ModelProto &model,
-                 DecoderWeights &weights, std::vector<std::string> &problems)
+                 const CheckpointTensors &tensors, const ReadTensor &read,
+                 ::onnx::ModelProto &model, DecoderWeights &weights,
+                 std::vector<std::string> &problems)
       : family(family), config(config), quantization(quantization),
-        tensors(tensors), weights(weights), problems(problems),
+        tensors(tensors), read(read), weights(weights), problems(problems),
         graph(*model.mutable_graph()), write(*model.mutable_graph()) {}
 
   void build();
@@ -89,6 +96,12 @@ private:
   Name initializer(const std::string &name, llvm::ArrayRef<std::string> slices,
                    llvm::ArrayRef<int64_t> shape, int32_t elements);
   Name mxfp4(const std::string &name, int64_t outputs, int64_t inputs);
+  Name matrices(const std::string &name, llvm::ArrayRef<std::string> prefixes,
+                int64_t outputs, int64_t inputs);
+  Name grouped(const std::string &name, llvm::ArrayRef<std::string> prefixes,
+               int64_t outputs, int64_t inputs);
+  void takeGroups(const std::string &prefix, int64_t outputs, int64_t inputs,
+                  const SafetensorsType *scaleType);
   bool isOfExtraLayer(llvm::StringRef name) const;
   void refuseUnusedTensors();
 
@@ -133,6 +146,7 @@ private:
   Config &config;
   const Quantization &quantization;
   const CheckpointTensors &tensors;
+  const ReadTensor &read;
   DecoderWeights &weights;
   std::vector<std::string> &problems;
   ::onnx::GraphProto &graph;

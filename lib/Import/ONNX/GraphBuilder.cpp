@@ -186,7 +186,7 @@ private:
   llvm::StringMap<int64_t> opsets;
   /// Weights that lie in the same bytes are one symbol.
   std::map<std::tuple<const SourceFiles *, unsigned, uint64_t, uint64_t,
-                      const void *>,
+                      const void *, const TensorLayout *>,
            FlatSymbolRefAttr>
       weights;
   llvm::StringSet<> symbols;
@@ -380,8 +380,9 @@ FailureOr<FlatSymbolRefAttr> ModuleBuilder::weightSymbol(RankedTensorType type,
                  Twine(range.length) + " bytes, expects at most " +
                  Twine(kMaxDenseBytes));
   }
-  auto key = std::make_tuple(range.source, range.file, range.offset,
-                             range.length, type.getAsOpaquePointer());
+  auto key =
+      std::make_tuple(range.source, range.file, range.offset, range.length,
+                      type.getAsOpaquePointer(), range.layout);
   if (FlatSymbolRefAttr known = weights[key])
     return known;
   BlockScalesAttr scaled;
@@ -416,6 +417,13 @@ FailureOr<FlatSymbolRefAttr> ModuleBuilder::weightSymbol(RankedTensorType type,
   if (scaled)
     weight.setScaled(scaled);
   weight.setType(TypeAttr::get(type));
+  if (const TensorLayout *layout = range.layout) {
+    weight.setStrides(topBuilder.getDenseI64ArrayAttr(layout->strides));
+    if (!layout->sizes.empty())
+      weight.setSizes(topBuilder.getDenseI64ArrayAttr(layout->sizes));
+    if (layout->increment != 0)
+      weight.setIncrement(topBuilder.getI64IntegerAttr(layout->increment));
+  }
   WeightOp::create(topBuilder, fileLoc, TypeRange(), ValueRange(), weight);
   return symbol;
 }
@@ -424,7 +432,9 @@ FailureOr<FlatSymbolRefAttr>
 ModuleBuilder::weightSymbol(const TensorProto &tensor, StringRef name,
                             ArrayRef<TensorRange> parts) {
   RankedTensorType type = tensorType(tensor, context);
-  if (parts.size() == 1)
+  // Layouts are those of matrices: even one alone can be a slice.
+  bool isSlice = parts.front().layout && type.getRank() > 2;
+  if (parts.size() == 1 && !isSlice)
     return weightSymbol(type, name, parts.front());
   RankedTensorType slice = RankedTensorType::get(type.getShape().drop_front(),
                                                  type.getElementType());

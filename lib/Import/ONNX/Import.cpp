@@ -83,6 +83,7 @@ private:
   SourceFiles files, checkpointFiles;
   TensorTable tensors;
   ::onnx::ModelProto model;
+  DecoderWeights weights; // of a folder; the table points to their layouts
 };
 } // namespace
 
@@ -135,9 +136,17 @@ LogicalResult Importer::loadFolder() {
   CheckpointTensors names;
   for (const auto &[name, tensor] : checkpoint.all())
     names[name] = &tensor.header;
-  DecoderWeights weights;
+  auto read =
+      [&](const SafetensorsTensor &tensor) -> llvm::Expected<std::string> {
+    TensorRange range = checkpoint.range(*checkpoint.find(tensor.name));
+    std::string bytes(range.length, '\0');
+    if (llvm::Error error = range.source->read(range.file, range.offset,
+                                               {bytes.data(), bytes.size()}))
+      return error;
+    return bytes;
+  };
   std::vector<std::string> problems =
-      buildDecoder(*object, names, model, weights);
+      buildDecoder(*object, names, read, model, weights);
   for (const std::string &problem : problems)
     (void)report(Twine(problem));
   if (!problems.empty())
@@ -147,6 +156,9 @@ LogicalResult Importer::loadFolder() {
     for (const std::string &slice : slices) {
       const Checkpoint::Tensor &tensor = *checkpoint.find(slice);
       parts.push_back(checkpoint.range(tensor));
+      if (auto layout = weights.layouts.find(name);
+          layout != weights.layouts.end())
+        parts.back().layout = &layout->second;
       if (tensor.header.type->name != "F8_E4M3")
         continue;
       const Checkpoint::Tensor &scales =

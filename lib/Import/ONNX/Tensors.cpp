@@ -186,12 +186,12 @@ llvm::Error TensorTable::place(TensorProto &tensor,
                                ArrayRef<TensorRange> parts) {
   tensor.clear_external_data();
   uint64_t length = 0;
-  bool isScaled = false;
+  bool isPlain = true; // others are never loaded
   for (const TensorRange &part : parts) {
     length += part.length;
-    isScaled |= part.scales != nullptr;
+    isPlain &= !part.scales && !part.layout;
   }
-  if (length > kMaxDenseBytes || isScaled) {
+  if (length > kMaxDenseBytes || !isPlain) {
     tensor.set_data_location(TensorProto::EXTERNAL);
     ::onnx::StringStringEntryProto *mark = tensor.add_external_data();
     mark->set_key("location");

@@ -12,6 +12,8 @@
 #include "SourceFiles.h"
 #include "WireScan.h"
 
+#include "moe/Import/HuggingFace/Decoder.h"
+
 #include "llvm/ADT/SmallVector.h"
 
 #include <memory>
@@ -40,6 +42,8 @@ struct TensorRange {
   uint64_t length;
   /// Of matrices of 8-bit floats that stand for floats of the tensor's type.
   std::shared_ptr<const TensorScales> scales = nullptr;
+  /// Null where elements lie side by side.
+  const TensorLayout *layout = nullptr;
 };
 
 /// What the elements of a matrix are multiplied by, one for a block each.

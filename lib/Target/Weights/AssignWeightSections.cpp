@@ -38,8 +38,7 @@ using namespace mlir::moe;
 static void canonicalExtent(WeightOp weight, SmallVector<int64_t> &shape,
                             SmallVector<int64_t> &strides) {
   SmallVector<int64_t> given = weight.getElementStrides();
-  for (auto [size, stride] :
-       llvm::zip_equal(weight.getWeightType().getShape(), given)) {
+  for (auto [size, stride] : llvm::zip_equal(weight.getExtents(), given)) {
     if (size == 1)
       continue;
     if (!shape.empty() && strides.back() == size * stride) {
@@ -110,6 +109,7 @@ private:
       description = b.getArrayAttr(
           {bits, weight.getFileAttr(), weight.getOffsetAttr(),
            b.getI64IntegerAttr(weight.getBitOffset().value_or(0)),
+           b.getI64IntegerAttr(weight.getIncrement().value_or(0)),
            b.getDenseI64ArrayAttr(shape), b.getDenseI64ArrayAttr(strides)});
       // Scaled to floats of one type or another.
       if (BlockScalesAttr scaled = weight.getScaledAttr())

@@ -109,6 +109,27 @@ private:
   size_t used = 0;
 };
 
+/// Copies of columns that do not lie at one stride.
+class ColumnGatherer {
+public:
+  void beginChunk(int64_t maxColumns, const StridedBytes &leaf) {
+    bits = leaf.elementBits < 8 ? leaf.elementBits : 8 * leaf.elementSize;
+    bytes = llvm::divideCeil(leaf.dims().back() * bits, 8);
+    used = 0;
+    results.assign(maxColumns * bytes, 0);
+  }
+  PanelColumn gather(const StridedBytes &leaf, ArrayRef<int64_t> index) {
+    uint8_t *out = results.data() + used;
+    used += bytes;
+    gatherRow(leaf, index, out);
+    return {out, bits < 8 ? bits : bits / 8};
+  }
+
+private:
+  std::vector<uint8_t> results;
+  int64_t bits = 0, bytes = 0, used = 0;
+};
+
 class Packer {
 public:
   Packer(WeightFileWriter &writer, const PackOptions &options,
@@ -218,7 +239,8 @@ bool Packer::copy(const Section &section, std::string &error) {
 /// Column `n` of expert `e` of a weight [E, N, K], and the matrix of scaled
 /// floats that it lies in, if it does.
 static std::pair<PanelColumn, const BlockScaledMatrix *>
-findColumn(const WeightBytes &weight, int64_t rows, int64_t e, int64_t n) {
+findColumn(const WeightBytes &weight, int64_t rows, int64_t e, int64_t n,
+           ColumnGatherer &gatherer) {
   // A stack has its slices of rank 2 (experts) or 1 (columns) as leaves.
   auto columnAt = [&](size_t index, int64_t offset) {
     const StridedBytes &leaf = weight.leaves[index];
@@ -230,12 +252,16 @@ findColumn(const WeightBytes &weight, int64_t rows, int64_t e, int64_t n) {
     return std::pair(PanelColumn{leaf.data + offset / 8, stride, offset % 8},
                      scaled);
   };
-  const StridedBytes &first = weight.leaves.front();
-  if (first.shape.size() == 3)
-    return columnAt(0, e * first.strides[0] + n * first.strides[1]);
-  if (first.shape.size() == 2)
-    return columnAt(e, n * weight.leaves[e].strides[0]);
-  return columnAt(e * rows + n, 0);
+  size_t rank = weight.leaves.front().dims().size();
+  size_t at = rank == 3 ? 0 : (rank == 2 ? e : e * rows + n);
+  const StridedBytes &leaf = weight.leaves[at];
+  int64_t index[] = {e, n};
+  if (leaf.needsGather())
+    return {gatherer.gather(leaf, ArrayRef(index).drop_front(3 - rank)),
+            nullptr};
+  if (rank == 3)
+    return columnAt(at, e * leaf.strides[0] + n * leaf.strides[1]);
+  return columnAt(at, rank == 2 ? n * leaf.strides[0] : 0);
 }
 
 /// Null for a source that stays as it is.
@@ -296,6 +322,7 @@ bool Packer::packPanels(Section &section, std::string &error) {
       floatBytes =
           source.bytes.leaves.front().shape.back() * byteSize(FloatKind::F32);
   std::vector<uint8_t> floats(group * grouped::kPanelColumns * floatBytes);
+  SmallVector<ColumnGatherer> gatherers(section.sources.size());
   SmallVector<std::unique_ptr<PartQuantizer>> quantizers;
   for (Source &source : section.sources)
     quantizers.push_back(makeQuantizer(source));
@@ -305,6 +332,12 @@ bool Packer::packPanels(Section &section, std::string &error) {
     for (int64_t p0 = 0; p0 < numPanels; p0 += group) {
       int64_t p1 = std::min(p0 + group, numPanels);
       bool alongColumns = true;
+      for (auto [gatherer, source] : llvm::zip(gatherers, section.sources))
+        if (llvm::any_of(source.bytes.leaves, [](const StridedBytes &leaf) {
+              return leaf.needsGather();
+            }))
+          gatherer.beginChunk(group * grouped::kPanelColumns,
+                              source.bytes.leaves.front());
       for (std::unique_ptr<PartQuantizer> &quantizer : quantizers)
         if (quantizer)
           quantizer->beginChunk(group * grouped::kPanelColumns);
@@ -316,7 +349,8 @@ bool Packer::packPanels(Section &section, std::string &error) {
           if (n < columns) {
             const WeightBytes &bytes = section.sources[p % numWeights].bytes;
             const BlockScaledMatrix *scaled;
-            std::tie(column, scaled) = findColumn(bytes, columns, e, n);
+            std::tie(column, scaled) =
+                findColumn(bytes, columns, e, n, gatherers[p % numWeights]);
             if (scaled) {
               uint8_t *out =
                   floats.data() +
@@ -358,10 +392,14 @@ bool Packer::packPanels(Section &section, std::string &error) {
     for (const Source &source : section.sources) {
       const WeightBytes &weight = source.bytes;
       StridedBytes slice = weight.leaves.front();
-      if (slice.shape.size() == 3) {
+      size_t rank = slice.dims().size();
+      if (rank == 3 && slice.needsGather()) {
+        if (e + 1 != experts)
+          continue;
+      } else if (rank == 3) {
         slice.data += e * slice.strides[0] / (slice.elementBits < 8 ? 8 : 1);
         slice.shape[0] = 1;
-      } else if (slice.shape.size() == 2) {
+      } else if (rank == 2) {
         slice = weight.leaves[e];
       }
       WeightSources::release(slice);
@@ -457,6 +495,8 @@ static LogicalResult collectSections(ModuleOp module, WeightSources &sources,
       // Only panels are made of single bits.
       if (!packed)
         for (StridedBytes &leaf : bytes->leaves) {
+          if (leaf.increment != 0)
+            return symbol->emitOpError("expects to be used in panels only");
           std::optional<StridedBytes> whole = leaf.asContiguousBytes();
           if (!whole)
             return symbol->emitOpError("expects elements of ")

@@ -50,6 +50,8 @@ StridedBytes StridedBytes::canonical() const {
 std::optional<StridedBytes> StridedBytes::asBytes() const {
   if (elementBits >= 8)
     return *this;
+  if (needsGather())
+    return std::nullopt;
   StridedBytes bytes;
   bytes.data = data;
   bytes.shape = shape;
@@ -295,6 +297,46 @@ static void packAny(ArrayRef<PanelColumn> columns, int64_t begin, int64_t depth,
       if (k < depth && columns[c].data)
         word = load<Word>(columns[c].data + k * columns[c].stride);
       store(row + c * interleave * sizeof(Word), word);
+    }
+  }
+}
+
+void mlir::moe::gatherRow(const StridedBytes &tensor, ArrayRef<int64_t> index,
+                          uint8_t *out) {
+  ArrayRef<int64_t> sizes = tensor.shape, strides = tensor.strides;
+  int64_t at = tensor.elementBits < 8 ? tensor.bitOffset : 0;
+  for (auto [dim, position] : llvm::zip(tensor.dims(), index)) {
+    // How many sizes the dimension consists of, as in `moe.weight`.
+    size_t count = 0;
+    if (tensor.merged.empty())
+      count = 1;
+    else
+      for (int64_t product = 1; product != dim; ++count)
+        product *= sizes[count];
+    int64_t rest = position;
+    for (size_t i = count; i-- > 0; rest /= sizes[i])
+      at += rest % sizes[i] * strides[i];
+    sizes = sizes.drop_front(count);
+    strides = strides.drop_front(count);
+  }
+  int64_t bits = tensor.elementBits, size = tensor.elementSize;
+  SmallVector<int64_t, 4> counts(sizes.size(), 0);
+  for (int64_t k = 0, depth = tensor.dims().back(); k < depth; ++k) {
+    if (bits < 8) {
+      int64_t value = (tensor.data[at / 8] >> at % 8) + tensor.increment;
+      int64_t kept = value & ((int64_t(1) << bits) - 1);
+      out[k * bits / 8] |= static_cast<uint8_t>(kept << k * bits % 8);
+    } else {
+      std::memcpy(out + k * size, tensor.data + at, size);
+      if (size == 1) // others have no increment
+        out[k] = static_cast<uint8_t>(out[k] + tensor.increment);
+    }
+    for (size_t i = sizes.size(); i-- > 0;) {
+      at += strides[i];
+      if (++counts[i] < sizes[i])
+        break;
+      at -= sizes[i] * strides[i];
+      counts[i] = 0;
     }
   }
 }

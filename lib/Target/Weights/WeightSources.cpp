@@ -157,7 +157,10 @@ FailureOr<WeightBytes> WeightSources::find(Operation *symbol,
     unit = tensor.elementBits = bits;
     tensor.bitOffset = static_cast<int64_t>(weight.getBitOffset().value_or(0));
   }
-  llvm::append_range(tensor.shape, type.getShape());
+  llvm::append_range(tensor.shape, weight.getExtents());
+  if (weight.getSizes())
+    llvm::append_range(tensor.merged, type.getShape());
+  tensor.increment = static_cast<int64_t>(weight.getIncrement().value_or(0));
   for (int64_t stride : weight.getElementStrides())
     tensor.strides.push_back(stride * unit);
   WeightBytes result{{tensor}, {}};

@@ -61,7 +61,7 @@ class Decoders(DecoderCase):
             (dict(MIXTRAL, layer_types=["sliding_attention"] * 2),
              "key 'layer_types' expects a type for each layer, in agreement with the sliding window"),
             (dict(MIXTRAL, quantization_config={"bits": 4}),
-             "key 'quantization_config.quant_method' expects fp8 or mxfp4, '' is not supported"),
+             "key 'quantization_config.quant_method' expects fp8, mxfp4, gptq or awq, '' is not supported"),
             (dict(MIXTRAL, model_type="llama"),
              "key 'model_type' expects one of mixtral, qwen2_moe, qwen3_moe, olmoe, granitemoe, deepseek_v2, "
              "deepseek_v3, phimoe, gpt_oss, got 'llama'"),

@@ -33,7 +33,7 @@ class FP8Checkpoints(DecoderCase):
         key = "key 'quantization_config"
         for config, expected in [
             (dict(V3, quantization_config=8), f"{key}' expects an object"),
-            (but(quant_method="gptq"), f"{key}.quant_method' expects fp8 or mxfp4, 'gptq' is not supported"),
+            (but(quant_method="bitsandbytes"), f"{key}.quant_method' expects fp8, mxfp4, gptq or awq, 'bitsandbytes' is not supported"),
             (but(fmt="e5m2"), f"{key}.fmt' expects e4m3, 'e5m2' is not supported"),
             (but(weight_block_size=None), f"{key}.weight_block_size' expects two whole numbers from 1"),
             (but(weight_block_size=[128, 0]), f"{key}.weight_block_size' expects two whole numbers from 1"),

@@ -70,15 +70,22 @@ public:
   explicit WeightSymbols(ModuleOp module);
 
   /// The symbol that `value` reads; null when `value` is not the result of a
-  /// `moe.get_weight` of a `moe.weight`.
+  /// `moe.get_weight` of a `moe.weight` that views can be made of.
   WeightOp lookup(Value value) const;
+  /// The same of any `moe.weight`.
+  WeightOp lookupAny(Value value) const;
   /// The same for a `moe.weight_stack`, and what it consists of.
   WeightStackOp lookupStack(Value value) const;
   SmallVector<WeightOp> slices(WeightStackOp stack) const;
+  /// The `moe.weight` that `value` reads, or those of the stack; empty for what
+  /// is made of anything else.
+  SmallVector<WeightOp> parts(Value value) const;
   /// The view that is all of `value`: of a weight or a constant.
   std::optional<WeightView> view(Value value) const;
   /// The symbol for `view`: an existing one, or `@name__view` next to it.
   WeightOp getOrCreate(const WeightView &view);
+  /// The same bytes as elements of another type with as many bits.
+  WeightOp withElements(WeightOp weight, Type elementType);
   /// The symbol for weights of one type stacked along a new first dimension.
   WeightStackOp getOrCreateStack(ArrayRef<WeightOp> slices);
   /// `moe.get_weight` of `symbol`.
@@ -90,6 +97,7 @@ private:
   SymbolTable symbols;
   llvm::StringMap<WeightOp> byContent;
   llvm::DenseMap<Attribute, WeightStackOp> stacks;
+  llvm::DenseMap<std::pair<Operation *, Type>, WeightOp> retyped;
 };
 
 } // namespace mlir::moe

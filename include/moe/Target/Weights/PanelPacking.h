@@ -34,6 +34,18 @@ struct StridedBytes {
   /// Below 8: bits of one element, and the bit of `data` where the first
   /// begins.
   int64_t elementBits = 8, bitOffset = 0;
+  /// The tensor's dimensions, each of which is the product of consecutive ones
+  /// of `shape`; empty where these are the same.
+  llvm::SmallVector<int64_t, 4> merged;
+  /// To be added to each element, modulo its range.
+  int64_t increment = 0;
+
+  /// The tensor's own dimensions.
+  llvm::ArrayRef<int64_t> dims() const {
+    return merged.empty() ? llvm::ArrayRef<int64_t>(shape) : merged;
+  }
+  /// Whether rows are more than runs of elements at one stride.
+  bool needsGather() const { return !merged.empty() || increment != 0; }
 
   /// The same memory as bytes: of elements that lie side by side in the last
   /// dimension, whose rows begin at bytes. None otherwise.
@@ -61,6 +73,12 @@ struct PanelColumn {
   int64_t stride = 0;
   int64_t bit = 0;
 };
+
+/// Writes row `index` (one number per dimension but the last) of a tensor of
+/// any kind: elements side by side, those of less than 8 bits with the first
+/// one in the lowest bits. `out` holds zeros before.
+void gatherRow(const StridedBytes &tensor, llvm::ArrayRef<int64_t> index,
+               uint8_t *out);
 
 /// Packs `depth` values of each of 16 columns in the layout of
 /// `grouped.packed_weight`: [ceil(depth / interleave), 16 * interleave].

@@ -87,7 +87,19 @@ RankedTensorType WeightOp::getWeightType() {
 SmallVector<int64_t> WeightOp::getElementStrides() {
   if (std::optional<ArrayRef<int64_t>> strides = getStrides())
     return SmallVector<int64_t>(*strides);
-  return rowMajorStrides(getWeightType().getShape());
+  return rowMajorStrides(getExtents());
+}
+
+/// Whether consecutive `sizes` multiply to each of `shape`.
+static bool splits(ArrayRef<int64_t> shape, ArrayRef<int64_t> sizes) {
+  for (int64_t dim : shape)
+    for (int64_t product = 1; product != dim;) {
+      if (sizes.empty() || sizes.front() < 1 ||
+          llvm::MulOverflow(product, sizes.front(), product) || product > dim)
+        return false;
+      sizes = sizes.drop_front();
+    }
+  return llvm::all_of(sizes, [](int64_t size) { return size == 1; });
 }
 
 int64_t WeightOp::getFileBits() {
@@ -108,11 +120,19 @@ LogicalResult WeightOp::verify() {
   int64_t last = 0;
   bool empty = false;
   std::optional<ArrayRef<int64_t>> strides = getStrides();
-  if (strides && strides->size() != type.getShape().size()) // W3
+  if (getSizes() && !splits(type.getShape(), *getSizes())) // W3
+    return emitOpError("expects sizes that split the dimensions of ")
+           << type << ", got [" << *getSizes() << "]";
+  if (strides && strides->size() != getExtents().size()) // W3
     return emitOpError("expects one stride per dimension, got ")
-           << strides->size() << " for rank " << type.getRank();
+           << strides->size() << " for rank " << getExtents().size();
+  if (getIncrement() && (!type.getElementType().isInteger() || bits > 8)) // W9
+    return emitOpError("expects integers of at most 8 bits to increment, got ")
+           << type;
+  if (getScaled() && !isStrided()) // W9
+    return emitOpError("expects neither sizes nor an increment with scales");
   for (auto [size, stride] :
-       llvm::zip_equal(type.getShape(), getElementStrides())) {
+       llvm::zip_equal(getExtents(), getElementStrides())) {
     if (stride < 0) // W3
       return emitOpError("expects strides to be at least 0, got ") << stride;
     empty |= size == 0;

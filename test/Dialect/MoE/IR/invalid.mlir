@@ -65,6 +65,28 @@ moe.weight @w {file = "w.bin", offset = 0 : i64, length = 8 : i64, bit_offset = 
 
 // -----
 
+// W3: sizes that split dimensions.
+// expected-error @+1 {{expects sizes that split the dimensions of 'tensor<48x32xi4>', got [32, 6, 8]}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 768 : i64, sizes = array<i64: 32, 6, 8>} : tensor<48x32xi4>
+
+// -----
+
+// expected-error @+1 {{expects sizes that split the dimensions of 'tensor<48x32xi4>', got [48, 4, 8, 2]}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 768 : i64, sizes = array<i64: 48, 4, 8, 2>} : tensor<48x32xi4>
+
+// -----
+
+// expected-error @+1 {{expects one stride per dimension, got 2 for rank 3}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 768 : i64, sizes = array<i64: 48, 4, 8>, strides = array<i64: 32, 1>} : tensor<48x32xi4>
+
+// -----
+
+// W9: increments.
+// expected-error @+1 {{expects integers of at most 8 bits to increment, got 'tensor<8xi16>'}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 16 : i64, increment = 1 : i64} : tensor<8xi16>
+
+// -----
+
 // W3: strides.
 
 // expected-error@+1 {{'moe.weight' op expects one stride per dimension, got 1 for rank 2}}

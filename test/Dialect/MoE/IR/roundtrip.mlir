@@ -14,6 +14,9 @@ moe.weight @z {file = "m.data", offset = 0 : i64, length = 97 : i64, bit_offset 
 // CHECK: moe.weight @f8 {{.*}}scaled = #moe.block_scales<scales = @f8s, offset = 4, columns = 32, block_rows = 16, block_columns = 20>{{.*}} : tensor<48x16xbf16>
 moe.weight @f8s {file = "m.data", offset = 2000 : i64, length = 24 : i64} : tensor<3x2xf32>
 moe.weight @f8 {file = "m.data", offset = 4 : i64, length = 1520 : i64, strides = array<i64: 32, 1>, scaled = #moe.block_scales<scales = @f8s, offset = 4, columns = 32, block_rows = 16, block_columns = 20>} : tensor<48x16xbf16>
+
+// CHECK: moe.weight @words {file = "m.data", increment = 1 : i64, length = 768 : i64, offset = 0 : i64, sizes = array<i64: 48, 4, 8>, strides = array<i64: 8, 384, 1>} : tensor<48x32xi4>
+moe.weight @words {file = "m.data", offset = 0 : i64, length = 768 : i64, sizes = array<i64: 48, 4, 8>, strides = array<i64: 8, 384, 1>, increment = 1 : i64} : tensor<48x32xi4>
 // CHECK: moe.quantized_weight @q integers of @gate {asymmetric, bits = 4 : i64, block_size = 16 : i64, scale_type = bf16} : tensor<8x24x32xi4>
 moe.quantized_weight @q integers of @gate {asymmetric, bits = 4 : i64, block_size = 16 : i64, scale_type = bf16} : tensor<8x24x32xi4>
 // CHECK: moe.quantized_weight @qs scales of @gate {{.*}} : tensor<8x24x2xbf16>

@@ -43,6 +43,13 @@ def MoE_WeightOp : MoE_Op<"weight", [
     in f32, rounded to the element type. So a view of the matrix, whatever its
     shape and strides are, keeps `scaled` as it is.
 
+    `sizes` splits dimensions into several each, row major, which then have the
+    `strides`: how words of several elements are named that do not lie in the
+    order of the tensor. `increment` is added to each element of an integer
+    tensor of at most 8 bits, modulo 2^bits. Weights with one of these, but for
+    `sizes` of elements of whole bytes, serve as sources of panels only
+    (`grouped.packed_weight`).
+
     The bytes are read when the weight file of the compiled model is written,
     never before. `hash` is the 64-bit xxh3 of the `length` bytes, if known.
     `section` is the byte offset of the tensor's contiguous, row-major copy in
@@ -65,10 +72,14 @@ def MoE_WeightOp : MoE_Op<"weight", [
                    scaled = #moe.block_scales<scales = @s, offset = 0,
                      columns = 32, block_rows = 16, block_columns = 16>}
       : tensor<48x16xbf16>
+    // Words [k, n] that hold the elements [n, 8 * k] to [n, 8 * k + 7].
+    moe.weight @q {file = "m.data", offset = 24576 : i64, length = 768 : i64,
+                   sizes = array<i64: 48, 4, 8>, strides = array<i64: 8, 384, 1>}
+      : tensor<48x32xi4>
     ```
 
-    Constraints: W1 (static shape), W2 (offset, length), W3 (strides), W6 (bit
-    offset), W8 (scales).
+    Constraints: W1 (static shape), W2 (offset, length), W3 (strides, sizes), W6
+    (bit offset), W8 (scales), W9 (increment).
   }];
   let arguments = (ins
     SymbolNameAttr:$sym_name,
@@ -77,7 +88,9 @@ def MoE_WeightOp : MoE_Op<"weight", [
     I64Attr:$offset,
     I64Attr:$length,
     OptionalAttr<DenseI64ArrayAttr>:$strides,
+    OptionalAttr<DenseI64ArrayAttr>:$sizes,
     OptionalAttr<I64Attr>:$bit_offset,
+    OptionalAttr<I64Attr>:$increment,
     OptionalAttr<I64Attr>:$hash,
     OptionalAttr<I64Attr>:$section,
     OptionalAttr<MoE_BlockScalesAttr>:$scaled,
@@ -87,8 +100,15 @@ def MoE_WeightOp : MoE_Op<"weight", [
   let extraClassDeclaration = [{
     /// The bits that an element takes in the file.
     int64_t getFileBits();
+    /// What `strides` belong to: `sizes`, or the tensor's dimensions.
+    ArrayRef<int64_t> getExtents() {
+      return getSizes() ? *getSizes() : getWeightType().getShape();
+    }
     /// The element strides: `strides`, or the row-major ones.
     SmallVector<int64_t> getElementStrides();
+    /// Whether the elements are those of the file, at one stride for each
+    /// dimension.
+    bool isStrided() { return !getSizes() && !getIncrement(); }
   }];
 }
 
