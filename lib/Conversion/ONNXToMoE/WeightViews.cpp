@@ -34,7 +34,6 @@ WeightView WeightView::of(WeightOp weight) {
 
 WeightView WeightView::of(DenseElementsAttr constant) {
   ShapedType type = constant.getType();
-  assert(type.getElementTypeBitWidth() % 8 == 0 && "elements of whole bytes");
   return {{},
           constant,
           type.getElementType(),
@@ -44,8 +43,12 @@ WeightView WeightView::of(DenseElementsAttr constant) {
 }
 
 int64_t WeightView::fileBits() const {
-  bool scaled = weight && WeightOp(weight).getScaled();
-  return scaled ? 8 : storedBits(elementType);
+  // Scaled elements are 8-bit floats, and constants have no element in less
+  // than a byte.
+  if (weight ? WeightOp(weight).getScaled().has_value()
+             : constant.getType().getElementTypeBitWidth() < 8)
+    return 8;
+  return storedBits(elementType);
 }
 
 WeightView WeightView::slice(int64_t dim, int64_t begin, int64_t size,
@@ -173,7 +176,8 @@ static DenseElementsAttr constantOfView(const WeightView &view) {
   ArrayRef<char> from = view.constant.getRawData();
   // Of a splat there is but one element.
   size_t period = view.constant.isSplat()
-                      ? view.constant.getType().getElementTypeBitWidth() / 8
+                      ? llvm::divideCeil(
+                            view.constant.getType().getElementTypeBitWidth(), 8)
                       : from.size();
   std::vector<char> to(type.getNumElements() * bytes);
   SmallVector<int64_t> index(type.getRank(), 0);
@@ -257,8 +261,10 @@ SmallVector<WeightOp> WeightSymbols::parts(Value value) const {
 std::optional<WeightView> WeightSymbols::view(Value value) const {
   if (WeightOp weight = lookup(value))
     return WeightView::of(weight);
+  // Booleans are packed in other ways.
   DenseElementsAttr constant = constantOf(value);
-  if (!constant || constant.getType().getElementTypeBitWidth() % 8 != 0)
+  if (!constant || !constant.getElementType().isIntOrFloat() ||
+      constant.getElementType().isInteger(1))
     return std::nullopt;
   return WeightView::of(constant);
 }

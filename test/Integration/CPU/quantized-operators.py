@@ -1,6 +1,6 @@
 # REQUIRES: python-numpy, python-onnx
 # RUN: %python %s %t | FileCheck %s
-"""com.microsoft.QMoE and MatMulNBits in all forms against float64."""
+"""com.microsoft.QMoE, MatMulNBits, and products behind DequantizeLinear in all forms against float64."""
 
 import sys
 
@@ -29,24 +29,29 @@ class Model:
         self.initializers.append(numpy_helper.from_array(array, name))
         return name
 
-    def exponents(self, array):
+    def bits(self, array, element):
+        """A tensor of a type that numpy does not have."""
+        if array is None:
+            return ""
         name = "w%d" % len(self.initializers)
-        self.initializers.append(helper.make_tensor(name, TensorProto.FLOAT8E8M0, array.shape, array.tobytes(), raw=True))
+        per_byte = {TensorProto.FLOAT8E8M0: 1, TensorProto.INT8: 1, TensorProto.UINT8: 1, TensorProto.INT2: 4, TensorProto.UINT2: 4}
+        data = pack(array.reshape(-1), 8 // per_byte.get(element, 2))
+        self.initializers.append(helper.make_tensor(name, element, array.shape, data.tobytes(), raw=True))
         return name
 
-    def node(self, operator, inputs, shape, reference, **attributes):
-        name = "y%d" % len(self.nodes)
+    def node(self, operator, inputs, shape, reference, domain="com.microsoft", **attributes):
+        name = "y%d" % len(self.outputs)
         while inputs[-1] == "":
             inputs.pop()
-        self.nodes.append(helper.make_node(operator, inputs, [name], name="n" + name[1:], domain="com.microsoft", **attributes))
+        self.nodes.append(helper.make_node(operator, inputs, [name], name="n" + name[1:], domain=domain, **attributes))
         self.outputs.append(helper.make_tensor_value_info(name, self.element, shape))
         self.references.append(reference)
 
     def check(self, folder, name, inputs, cases):
         graph = helper.make_graph(
             self.nodes, "g", [helper.make_tensor_value_info(n, self.element, s) for n, s in inputs], self.outputs, self.initializers)
-        model = helper.make_model(graph, ir_version=10, opset_imports=[
-            helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)])
+        model = helper.make_model(graph, ir_version=13, opset_imports=[
+            helper.make_opsetid("", 25), helper.make_opsetid("com.microsoft", 1)])
         path = moe_testing.save(model, folder, name)
         given = []
         for arrays in cases:
@@ -124,7 +129,7 @@ def check_mxfp4(folder, name, dtype, e, h, i, tokens):
                 continue
             q = MXFP4(model.random, (e, rows, depth))
             bias = model.random.standard_normal((e, rows)).astype(dtype) if turn % 2 else None
-            inputs += [model.weight(pack(q.integers.transpose(0, 2, 1), 4)), model.exponents(q.scales), model.weight(bias)]
+            inputs += [model.weight(pack(q.integers.transpose(0, 2, 1), 4)), model.bits(q.scales, TensorProto.FLOAT8E8M0), model.weight(bias)]
             floats += [q.values(), bias]
         inputs += [""] * 4 + [model.weight(np.ones(e, np.float32)) if turn % 2 else ""] * 2
         form["k"] = min(e, 1 + turn % 3)
@@ -189,6 +194,56 @@ def check_matmul(folder, name, dtype, n, k, leadings):
     print("%s: %d products, %d outputs" % (name, moe_testing.count(moe_testing.raised(path), "moe.grouped_matmul"), checked))
 
 
+# ---- DequantizeLinear -------------------------------------------------------
+
+INTEGERS = {(bits, signed): getattr(TensorProto, ("INT" if signed else "UINT") + str(bits)) for bits in (2, 4, 8) for signed in (0, 1)}
+
+
+def add_dequantized(model, q, element, columns, input_major, operator):
+    """x [.., K] times what DequantizeLinear makes of [K, N], or of [N, K], in blocks along K."""
+
+    def stored(array, element):
+        return array if array is None else model.bits(array.T if input_major else array, element)
+
+    floats = element == TensorProto.FLOAT4E2M1
+    if floats:
+        scales = stored(q.scales, TensorProto.FLOAT8E8M0)
+    else:
+        scales = model.weight(np.ascontiguousarray(q.scales.T if input_major else q.scales))
+    matrix = "m%d" % len(model.outputs)
+    inputs = [stored(q.integers, element), scales] + ([] if floats or q.zero_points is None else [stored(q.zero_points, element)])
+    model.nodes.append(helper.make_node(
+        "DequantizeLinear", inputs, [matrix], axis=0 if input_major else 1, block_size=q.block_size, output_dtype=model.element))
+    bias = model.random.standard_normal(columns).astype(model.dtype)
+    w, b = q.values(), bias.astype(np.float64)
+    if operator == "FusedMatMul":
+        model.node(operator, ["x", matrix], ["t", columns], lambda x: 0.5 * (x.astype(np.float64) @ w.T),
+                   alpha=0.5, transB=int(not input_major))  # fmt: skip
+    elif operator == "Gemm":
+        model.node(operator, ["x", matrix, model.weight(bias)], ["t", columns], lambda x: x.astype(np.float64) @ w.T + b,
+                   domain="", transB=int(not input_major))  # fmt: skip
+    else:
+        model.node(operator, ["x", matrix], ["t", columns], lambda x: x.astype(np.float64) @ w.T, domain="")
+
+
+def check_dequantized(folder, name, dtype, n, k, block, tokens):
+    """Small weights are constants of the module, others stay in the file."""
+    model, turn = Model(dtype), 0
+    for input_major in (True, False):
+        operators = ("MatMul", "Gemm", "FusedMatMul") if input_major else ("Gemm", "FusedMatMul")
+        for (bits, signed), element in INTEGERS.items():
+            for zeros in ("packed", None) if signed else ("packed",):
+                q = Quantized(model.random, (n, k), bits, block, zeros, dtype, signed)
+                add_dequantized(model, q, element, n, input_major, operators[turn % len(operators)])
+                turn += 1
+        add_dequantized(model, MXFP4(model.random, (n, k), block), TensorProto.FLOAT4E2M1, n, input_major, operators[0])
+    cases = [{"x": model.random.standard_normal((count, k)).astype(dtype)} for count in tokens]
+    path, checked = model.check(folder, name, [("x", ["t", k])], cases)
+    text = moe_testing.raised(path)
+    packed = sum("block_size" in line for line in text.splitlines() if "moe.grouped_matmul" in line)
+    print("%s: %d packed products, %d outputs" % (name, packed, checked))
+
+
 folder = sys.argv[1]
 # CHECK: qmoe-f32: 44 layers, 220 outputs
 # CHECK: qmoe-one-expert: 22 layers, 66 outputs
@@ -209,3 +264,9 @@ check_mxfp4(folder, "mxfp4-f16", np.float16, 3, 96, 38, (1, 3, 40))
 check_matmul(folder, "matmul-f32", np.float32, 61, 203, [(1, 0), (1, 1), (2, 1), (1, 7), (4, 16)])
 check_matmul(folder, "matmul-small", np.float32, 1, 3, [(2, 3)])
 check_matmul(folder, "matmul-f16", np.float16, 37, 96, [(1, 1), (3, 5)])
+# CHECK: dequantize-f32: 20 packed products, 80 outputs
+# CHECK: dequantize-small: 20 packed products, 40 outputs
+# CHECK: dequantize-f16: 20 packed products, 40 outputs
+check_dequantized(folder, "dequantize-f32", np.float32, 61, 176, 16, (0, 1, 7, 40))
+check_dequantized(folder, "dequantize-small", np.float32, 3, 16, 16, (1, 5))
+check_dequantized(folder, "dequantize-f16", np.float16, 37, 96, 32, (1, 9))

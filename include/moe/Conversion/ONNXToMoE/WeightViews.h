@@ -37,7 +37,7 @@ struct WeightView {
   int64_t bitOffset = 0;
 
   static WeightView of(WeightOp weight);
-  /// Elements of whole bytes only.
+  /// Of numbers, no booleans.
   static WeightView of(DenseElementsAttr constant);
 
   /// `[.., begin : begin + size * step : step, ..]` of dimension `dim`. Two
@@ -59,7 +59,7 @@ struct WeightView {
   std::optional<WeightView> unpack(int64_t bits) const;
 
   RankedTensorType getType() const;
-  /// The bits between neighbours of stride 1.
+  /// The bits between neighbours of stride 1: in constants at least a byte.
   int64_t fileBits() const;
 };
 
