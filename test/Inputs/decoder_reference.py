@@ -15,6 +15,7 @@ class Checkpoint:
         c, self.kind = config, config["model_type"]
         self.grouped = (config.get("quantization_config") or {}).get("quant_method") in ("gptq", "awq")
         self.matrices = {}  # what is stored in groups
+        self.rounds = False
         h, self.heads, self.keys = c["hidden_size"], c["num_attention_heads"], c["num_key_value_heads"]
         self.size = self.rotated = c.get("head_dim", h // self.heads)
         self.experts = c.get("num_experts") or c.get("num_local_experts") or c["n_routed_experts"]
@@ -117,22 +118,25 @@ class Checkpoint:
             return self.matrices[name]
         return self.tensors[name].astype(np.float64)
 
+    def rounded(self, x):
+        """What an operator passes on: numbers of the checkpoint's type, where the logits of such numbers are asked for."""
+        return np.asarray(x).astype(dtype(self.config["torch_dtype"])).astype(np.float64) if self.rounds else x
+
     def linear(self, x, name):
         bias = self.tensors.get(name + ".bias")
-        return self.get(name + ".weight") @ x + (0 if bias is None else bias.astype(np.float64))
+        return self.rounded(self.get(name + ".weight") @ x + (0 if bias is None else bias.astype(np.float64)))
 
     def norm(self, x, name, epsilon=None):
         epsilon = epsilon or self.config["rms_norm_eps"]
-        return x / np.sqrt((x * x).mean(-1, keepdims=True) + epsilon) * self.get(name + ".weight")
+        return self.rounded(x / np.sqrt((x * x).mean(-1, keepdims=True) + epsilon) * self.get(name + ".weight"))
 
     def mlp(self, x, prefix, names=("gate_proj", "up_proj", "down_proj")):
         gate, up, down = (self.get(f"{prefix}.{name}.weight") for name in names)
         return self.glu(x, gate, up, down)
 
-    @staticmethod
-    def glu(x, gate, up, down):
-        g = gate @ x
-        return down @ (g / (1 + np.exp(-g)) * (up @ x))
+    def glu(self, x, gate, up, down):
+        g = self.rounded(gate @ x)
+        return self.rounded(down @ self.rounded(g / (1 + np.exp(-g)) * self.rounded(up @ x)))
 
     def frequencies(self):
         rope = self.config.get("rope_parameters") or self.config.get("rope_scaling") or {}
@@ -168,7 +172,7 @@ class Checkpoint:
         f, sharp = self.frequencies()
         cos, sin = np.cos(position * f) * sharp, np.sin(position * f) * sharp
         a, b = np.split(x, 2, -1)
-        return np.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
+        return self.rounded(np.concatenate([a * cos - b * sin, b * cos + a * sin], -1))
 
     def window(self, layer):
         c = self.config
@@ -206,7 +210,7 @@ class Checkpoint:
                 if seen:
                     p = np.exp(scores - scores.max())
                     result[head] = (p / (p.sum() + self.sink(prefix, head, scores.max()))) @ np.array([v_all[j][g] for j in seen])
-            out.append(self.linear(result.reshape(-1), prefix + "o_proj"))
+            out.append(self.linear(self.rounded(result.reshape(-1)), prefix + "o_proj"))
         return out
 
     def sink(self, prefix, head, shift):
@@ -239,15 +243,17 @@ class Checkpoint:
             y = y + self.mlp(x, block + ".shared_expert") / (1 + np.exp(-self.linear(x, block + ".shared_expert_gate")))
         return y
 
-    def logits(self, ids, kept=None):
-        c, kept, self.length = self.config, np.ones(len(ids)) if kept is None else kept, len(ids)
+    def logits(self, ids, kept=None, rounds=False):
+        """In float64; with `rounds` everything that operators pass on has the checkpoint's type."""
+        c, kept, self.length, self.rounds = self.config, np.ones(len(ids)) if kept is None else kept, len(ids), rounds
         xs = [self.get("model.embed_tokens.weight")[i] * c.get("embedding_multiplier", 1) for i in ids]
         scale = c.get("residual_multiplier", 1)
         for layer in range(c["num_hidden_layers"]):
             prefix = f"model.layers.{layer}."
             ys = self.attention([self.norm(x, prefix + "input_layernorm") for x in xs], layer, kept)
-            xs = [x + scale * y for x, y in zip(xs, ys)]
-            xs = [x + scale * self.feed_forward(self.norm(x, prefix + "post_attention_layernorm"), layer) for x in xs]
+            xs = [self.rounded(x + scale * y) for x, y in zip(xs, ys)]
+            ys = [self.feed_forward(self.norm(x, prefix + "post_attention_layernorm"), layer) for x in xs]
+            xs = [self.rounded(x + scale * y) for x, y in zip(xs, ys)]
         head = "model.embed_tokens" if c["tie_word_embeddings"] else "lm_head"
         return np.array([self.linear(self.norm(x, "model.norm"), head) for x in xs]) / c.get("logits_scaling", 1)
 
@@ -284,7 +290,7 @@ class DeepSeek(Checkpoint):
             return super().rotate(x, position)
         f, sharp = self.frequencies()
         pairs = (x[..., 0::2] + 1j * x[..., 1::2]) * sharp * np.exp(1j * position * f)
-        return np.concatenate([pairs.real, pairs.imag], -1)
+        return self.rounded(np.concatenate([pairs.real, pairs.imag], -1))
 
     def heads_of(self, x, position, prefix):
         c, plain, latent = self.config, self.config["qk_nope_head_dim"], self.config["kv_lora_rank"]
@@ -378,10 +384,10 @@ class GptOss(Checkpoint):
 
     def mlp_of(self, x, prefix, e):
         limit, alpha = self.config.get("swiglu_limit", 7.0), self.config.get("swiglu_alpha", 1.702)
-        both = self.expert(prefix + "gate_up_proj", e) @ x + self.get(prefix + "gate_up_proj_bias")[e]
+        both = self.rounded(self.expert(prefix + "gate_up_proj", e) @ x + self.get(prefix + "gate_up_proj_bias")[e])
         gate, up = np.minimum(both[::2], limit), np.clip(both[1::2], -limit, limit)
         inner = (up + 1) * gate / (1 + np.exp(-alpha * gate))
-        return self.expert(prefix + "down_proj", e) @ inner + self.get(prefix + "down_proj_bias")[e]
+        return self.rounded(self.expert(prefix + "down_proj", e) @ self.rounded(inner) + self.get(prefix + "down_proj_bias")[e])
 
 
 class PhiMoE(Checkpoint):

@@ -34,7 +34,7 @@ class DecoderCase(unittest.TestCase):
     def compile(self, *options):
         return subprocess.run([TOOL, self.folder, "-o", os.path.join(self.folder, "out"), *options], capture_output=True, text=True)
 
-    def check(self, config, sparse, tolerance=1e-5, shards=1, fp8_scales=None):
+    def check(self, config, sparse, shards=1, fp8_scales=None):
         checkpoint = checkpoint_of(config)
         tensors = checkpoint.tensors
         if fp8_scales:
@@ -46,11 +46,24 @@ class DecoderCase(unittest.TestCase):
         self.assertEqual(len(model.expert_layers), sparse)
         session = model.session(2)
         ids = np.random.default_rng(1).integers(0, config["vocab_size"], (2, 7))
-        want = np.array([checkpoint.logits(row) for row in ids])
+        # A sequence that begins later than the other: its padding is not looked at.
+        kept = np.array([[1] * 7, [0, 0, 1, 1, 1, 1, 1]])
+
+        def expected(**how):
+            return np.array([checkpoint.logits(row, **how) for row in ids]), checkpoint.logits(ids[1], kept[1], **how)[2:]
+
+        def error(got, want):
+            return np.abs(got.astype(np.float64) - want).max()
+
+        want, padded = expected()
+        limit = 1e-5 * max(1, np.abs(want).max())
+        if config["torch_dtype"] != "float32":
+            # How much layers amplify the rounding of 16 bits depends on the weights. Another order of roundings gives
+            # an error of the same size: of 21 models, 0.5 to 2 times as large.
+            limit = 3 * max(map(error, expected(rounds=True), (want, padded)))
 
         def near(got, want, what):
-            difference = np.abs(got.astype(np.float64) - want).max(initial=0)
-            self.assertLessEqual(difference, tolerance * max(1, np.abs(want).max(initial=0)), what)
+            self.assertLessEqual(error(got, want), limit, what)
 
         for pieces in ([7], [3, 1, 1, 2], [1] * 7):
             cache, begin = model.cache(16), 0
@@ -60,10 +73,8 @@ class DecoderCase(unittest.TestCase):
                 got = session.run_with_cache(cache, feeds, outputs=["logits"])["logits"]
                 near(got, want[:, begin:end], f"{begin} to {end} of {pieces}")
                 begin = end
-        # A sequence that begins later than the other: its padding is not looked at.
-        kept = np.array([[1] * 7, [0, 0, 1, 1, 1, 1, 1]])
         got = session.run_with_cache(model.cache(8), {"input_ids": ids, "attention_mask": kept}, outputs=["logits"])["logits"]
-        near(got[1, 2:], checkpoint.logits(ids[1], kept[1])[2:], "padding")
+        near(got[1, 2:], padded, "padding")
         near(got[0], want[0], "beside padding")
 
     def refuse(self, config, expected, tensors=None, *options):

@@ -35,11 +35,11 @@ MODELS = [
 
 class Decoders(DecoderCase):
     def test_types(self):
-        self.check(dict(MIXTRAL, torch_dtype="float16", num_experts_per_tok=5), 2, 5e-3, shards=2)
+        self.check(dict(MIXTRAL, torch_dtype="float16", num_experts_per_tok=5), 2, shards=2)
 
     def test_bf16(self):
         # With all experts chosen no rounding can choose others.
-        self.check(dict(QWEN2, torch_dtype="bfloat16", num_experts_per_tok=7), 2, 5e-2, shards=3)
+        self.check(dict(QWEN2, torch_dtype="bfloat16", num_experts_per_tok=7), 2, shards=3)
 
     def test_refused(self):
         cases = [

@@ -30,7 +30,7 @@ MODELS = [
 class DeepSeek(DecoderCase):
     def test_v3_bf16(self):
         # With all experts chosen no rounding can choose others.
-        self.check(dict(V3, torch_dtype="bfloat16", num_experts_per_tok=12, topk_group=4), 1, 5e-2)
+        self.check(dict(V3, torch_dtype="bfloat16", num_experts_per_tok=12, topk_group=4), 1)
 
     def test_v3_extra_layers(self):
         """Layers that predict further tokens are left out; the bias of the selection may be in f32."""

@@ -28,10 +28,10 @@ MODELS = [
 class GptOss(DecoderCase):
     def test_bf16(self):
         # With all experts chosen no rounding can choose others.
-        self.check(dict(GPT_OSS, torch_dtype="bfloat16", num_experts_per_tok=5), 2, 5e-2, shards=3)
+        self.check(dict(GPT_OSS, torch_dtype="bfloat16", num_experts_per_tok=5), 2, shards=3)
 
     def test_mxfp4_bf16(self):
-        self.check(dict(MXFP4, torch_dtype="bfloat16", num_experts_per_tok=5), 2, 5e-2)
+        self.check(dict(MXFP4, torch_dtype="bfloat16", num_experts_per_tok=5), 2)
 
     def test_mxfp4_refused(self):
         tensors = checkpoint_of(MXFP4).tensors
