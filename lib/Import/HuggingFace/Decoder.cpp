@@ -263,7 +263,8 @@ Name DecoderBuilder::stack(const std::string &name,
     return name;
   bool stacked = slices.size() != 1 || slices.front() != name;
   for (const std::string &slice : slices)
-    take(slice, stacked ? shape.drop_front() : shape, storedType);
+    if (!hasManyProblems())
+      take(slice, stacked ? shape.drop_front() : shape, storedType);
   return initializer(name, slices, shape, type);
 }
 
@@ -606,8 +607,7 @@ void DecoderBuilder::build() {
     residual(buildAttention(norm(x, layer + ".input_layernorm", hidden), i));
     residual(buildSparseBlock(
         norm(x, layer + ".post_attention_layernorm", hidden), i));
-    // A checkpoint that lacks everything is not to be listed in full.
-    if (problems.size() > 20)
+    if (hasManyProblems())
       return;
   }
   write.scope = "model";

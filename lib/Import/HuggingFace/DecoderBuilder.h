@@ -102,7 +102,13 @@ private:
                int64_t outputs, int64_t inputs);
   void takeGroups(const std::string &prefix, int64_t outputs, int64_t inputs,
                   const SafetensorsType *scaleType);
+  void takeZeroBias(const std::string &name, int64_t outputs);
+  std::optional<std::string> contents(const std::string &name,
+                                      llvm::ArrayRef<int64_t> shape,
+                                      const SafetensorsType *expected);
   bool isOfExtraLayer(llvm::StringRef name) const;
+  /// A checkpoint that lacks everything is not to be listed in full.
+  bool hasManyProblems() const { return problems.size() > 20; }
   void refuseUnusedTensors();
 
   // Pieces of graphs.

@@ -48,33 +48,39 @@ static void readFP8(Config &keys, DecoderWeights &weights) {
 static constexpr StringLiteral kIrrelevant[] = {
     "act_group_aware", "backend", "batch_size", "block_name_to_quantize",
     "cache_block_outputs", "damp_auto_increment", "damp_percent", "dataset",
-    "desc_act", "disable_exllama", "do_fuse", "exllama_config",
-    "fuse_max_seq_len", "hyb_act", "max_input_length", "meta",
-    "model_file_base_name", "model_name_or_path", "model_seqlen",
-    "module_name_preceding_first_block", "modules_in_block_to_quantize", "mse",
-    "pad_token_id", "static_groups", "sym", "tokenizer", "true_sequential",
-    "use_cuda_fp16", "use_exllama",
+    "disable_exllama", "do_fuse", "exllama_config", "fuse_max_seq_len",
+    "hyb_act", "max_input_length", "meta", "model_file_base_name",
+    "model_name_or_path", "model_seqlen", "module_name_preceding_first_block",
+    "modules_in_block_to_quantize", "mse", "pad_token_id", "static_groups",
+    "sym", "tokenizer", "true_sequential", "use_cuda_fp16", "use_exllama",
     // Which matrices are floats is seen from the tensors.
     "dequantize", "lm_head", "modules_to_fuse", "modules_to_not_convert"};
 
 /// Bits and groups.
 static void readGroups(Config &keys, ArrayRef<int64_t> bits,
                        Quantization &result) {
-  result.bits = keys.size("bits", {}, 1, 32);
-  if (!is_contained(bits, result.bits)) {
-    std::string choices;
-    for (int64_t choice : bits)
-      choices += (choices.empty() ? "" : " or ") + std::to_string(choice);
-    keys.problem("key 'quantization_config.bits' expects " + choices +
-                 ", got " + Twine(result.bits));
-    result.bits = bits.front();
-  }
-  int64_t size = keys.size("group_size", {}, -1);
-  if (size == 0 || (size > 0 && size % result.perWord() != 0))
-    keys.problem("key 'quantization_config.group_size' expects -1 or a "
-                 "multiple of " +
-                 Twine(result.perWord()) + ", got " + Twine(size));
-  result.groupSize = std::max<int64_t>(size, 0);
+  auto number = [&](StringRef key, auto isValid, const Twine &expected) {
+    const json::Value *value = keys.get(key);
+    std::optional<int64_t> found = value ? value->getAsInteger() : std::nullopt;
+    if (found && isValid(*found))
+      return *found;
+    keys.problem("key '" + Twine(kKey) + "." + key + "' expects " + expected +
+                 (found ? ", got " + Twine(*found) : Twine()));
+    return int64_t(0);
+  };
+  std::string choices = join(
+      map_range(bits, [](int64_t x) { return std::to_string(x); }), " or ");
+  int64_t found =
+      number("bits", [&](int64_t x) { return is_contained(bits, x); }, choices);
+  result.bits = found ? found : bits.front();
+  int64_t perWord = result.perWord();
+  result.groupSize = number(
+      "group_size",
+      [&](int64_t x) {
+        return x == -1 || (x > 0 && x <= INT32_MAX && x % perWord == 0);
+      },
+      "-1 or a multiple of " + Twine(perWord));
+  result.isReordered = keys.flag("desc_act", false);
 }
 
 static void readGPTQ(Config &keys, Quantization &result) {
@@ -198,6 +204,21 @@ Name DecoderBuilder::mxfp4(const std::string &name, int64_t outputs,
                      {"output_dtype", int64_t(type)}});
 }
 
+/// What a tensor contains that the graph depends on; none after a problem.
+std::optional<std::string>
+DecoderBuilder::contents(const std::string &name, ArrayRef<int64_t> shape,
+                         const SafetensorsType *expected) {
+  size_t before = problems.size();
+  const SafetensorsTensor *tensor = take(name, shape, expected);
+  if (problems.size() != before)
+    return std::nullopt;
+  Expected<std::string> bytes = read(*tensor);
+  if (bytes)
+    return std::move(*bytes);
+  config.problem("tensor '" + name + "' " + toString(bytes.takeError()));
+  return std::nullopt;
+}
+
 /// The tensors of one matrix in groups, and that these are of consecutive
 /// columns.
 void DecoderBuilder::takeGroups(const std::string &prefix, int64_t outputs,
@@ -214,24 +235,34 @@ void DecoderBuilder::takeGroups(const std::string &prefix, int64_t outputs,
   take(prefix + ".qzeros", {groups, outputs / q.perWord()}, typeNamed("I32"));
   take(prefix + ".scales", {groups, outputs}, scaleType);
   std::string order = prefix + ".g_idx";
-  if (!alongInputs || !has(order))
+  if (!alongInputs || (!has(order) && !q.isReordered))
     return;
-  size_t before = problems.size();
-  take(order, {inputs}, typeNamed("I32"));
-  if (problems.size() != before)
+  std::optional<std::string> bytes =
+      contents(order, {inputs}, typeNamed("I32"));
+  for (int64_t k = 0; bytes && k < inputs; ++k) {
+    int32_t found = support::endian::read32le(bytes->data() + 4 * k);
+    if (found == k / group)
+      continue;
+    return config.problem(
+        "tensor '" + order + "' puts column " + Twine(k) + " into group " +
+        Twine(found) +
+        (found < 0 || found >= groups
+             ? ", expects groups from 0 to " + Twine(groups - 1)
+             : ": groups of columns that are not consecutive (desc_act) are "
+               "not supported, expects group " +
+                   Twine(k / group)));
+  }
+}
+
+/// GPTQ's writers give each matrix a bias, zeros where the model has none.
+void DecoderBuilder::takeZeroBias(const std::string &name, int64_t outputs) {
+  if (!has(name))
     return;
-  Expected<std::string> bytes = read(*tensors.find(order)->second);
-  if (!bytes)
-    return config.problem("tensor '" + order + "' " +
-                          toString(bytes.takeError()));
-  for (int64_t k = 0; k < inputs; ++k)
-    if (int32_t found = support::endian::read32le(bytes->data() + 4 * k);
-        found != k / group)
-      return config.problem("tensor '" + order + "' puts column " + Twine(k) +
-                            " into group " + Twine(found) +
-                            ": groups of columns that are not consecutive "
-                            "(desc_act) are not supported, expects group " +
-                            Twine(k / group));
+  std::optional<std::string> bytes = contents(name, {outputs}, nullptr);
+  if (bytes && StringRef(*bytes).find_first_not_of('\0') != StringRef::npos)
+    config.problem("tensor '" + name +
+                   "' expects zeros: experts of a model of type '" +
+                   family.modelType + "' have no biases");
 }
 
 /// [outputs, inputs] of `prefixes`, or a stack of them, that GPTQ or AWQ wrote.
@@ -257,12 +288,17 @@ Name DecoderBuilder::grouped(const std::string &name,
   if (floats == 0)
     config.problem("tensor '" + firstScales + "' is of type " +
                    scaleType->name + ", expects F32, F16 or BF16");
-  for (const std::string &prefix : prefixes)
+  bool isStack = prefixes.size() != 1 || prefixes.front() != name;
+  for (const std::string &prefix : prefixes) {
+    if (hasManyProblems())
+      break;
     takeGroups(prefix, outputs, inputs, scaleType);
+    if (isStack)
+      takeZeroBias(prefix + ".bias", outputs);
+  }
   if (!problems.empty())
     return name;
   int32_t integers = q.bits == 4 ? TensorProto::UINT4 : TensorProto::UINT8;
-  bool isStack = prefixes.size() != 1 || prefixes.front() != name;
   auto part = [&](const char *suffix, int64_t count, int32_t type,
                   TensorLayout layout) {
     std::vector<std::string> slices;

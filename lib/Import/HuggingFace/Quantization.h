@@ -34,15 +34,17 @@ namespace mlir::moe {
 struct Quantization {
   enum Method { None, FP8, MXFP4, GPTQ, AWQ } method = None;
   int64_t bits = 4;
-  /// 0 for all of K.
-  int64_t groupSize = 0;
+  /// -1 for all of K.
+  int64_t groupSize = -1;
+  /// Whether g_idx matters.
+  bool isReordered = false;
   /// Of GPTQ: what zero points lack.
   int64_t increment = 0;
 
   /// Integers of a word.
   int64_t perWord() const { return 32 / bits; }
   int64_t groupOf(int64_t inputs) const {
-    return groupSize == 0 ? inputs : std::min(groupSize, inputs);
+    return groupSize == -1 ? inputs : std::min(groupSize, inputs);
   }
 
   /// Where the elements lie in the words: of the weights [outputs, inputs], the
