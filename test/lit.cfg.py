@@ -99,13 +99,20 @@ if shutil.which("ptxas") or glob.glob(wheel) or os.path.exists("/usr/local/cuda/
     config.available_features.add("ptxas")
 
 
-def python_has(module):
+def python_has(module, python=config.python):
     done = subprocess.run(
-        [config.python, "-c", "import importlib.util as u, sys; sys.exit(u.find_spec(%r) is None)" % module]
+        [python, "-c", "import importlib.util as u, sys; sys.exit(u.find_spec(%r) is None)" % module]
     )
     return done.returncode == 0
 
 
 for module in ("numpy", "onnx", "onnxruntime", "ml_dtypes", "tokenizers"):
     if python_has(module):
+        config.available_features.add("python-" + module)
+
+# What examples/export_hf.py needs, in an environment of its own if MOE_TORCH_PYTHON names its interpreter.
+torch_python = os.environ.get("MOE_TORCH_PYTHON") or config.python
+config.substitutions.append(("%torch_python", '"%s"' % torch_python))
+for module in ("torch", "transformers", "onnxscript"):
+    if python_has(module, torch_python):
         config.available_features.add("python-" + module)
