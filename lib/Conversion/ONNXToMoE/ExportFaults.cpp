@@ -6,10 +6,12 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Two faults that no form of experts runs into:
+// Faults that no form of experts runs into, or not every one:
 //
 //   a router that has no influence   nothing reads which experts it chooses, or
 //                                    experts get tokens by constant indices
+//   a fixed number of experts        those that got tokens are a list whose
+//                                    length is constant
 //   tied experts                     experts with the same weights
 //
 //===----------------------------------------------------------------------===//
@@ -176,6 +178,79 @@ bool UnreadRouters::isWeight(Value value) const {
   NodeOp node = definingNode(value, "Constant");
   return (node && node.getWeightAttr("value")) ||
          (value && value.getDefiningOp<GetWeightOp>());
+}
+
+//===----------------------------------------------------------------------===//
+// A fixed number of experts
+//===----------------------------------------------------------------------===//
+
+void moe::setFixedCount(ExportFault &fault, NodeOp node, int64_t count) {
+  fault.at(node, "fixed-expert-count",
+           "the number of experts that get tokens is fixed to " + Twine(count) +
+               ", as it was for the input that the model was traced with: "
+               "results are wrong, or the run stops, whenever tokens reach "
+               "another number of experts. Export with experts that do not "
+               "depend on the input, for example "
+               "experts_implementation=\"batched_mm\"");
+}
+
+/// Whether `value` has one element per expert.
+static bool isPerExpert(Value value, int64_t experts) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type && type.hasStaticShape() && type.getNumElements() == experts;
+}
+
+std::optional<ExportFault> moe::fixedCountOf(NodeOp selection) {
+  // What is computed of the choice: masks, which experts have tokens, the list
+  // of these, and a part of it.
+  enum State { Mask, Used, List, Part };
+  constexpr unsigned kMaxVisits = 4096; // each expert has some
+  Value scores = selection.input(0);
+  if (!scores || rankOf(scores) < 1)
+    return std::nullopt;
+  SymbolicDim experts = dimOf(scores, rankOf(scores) - 1);
+  if (!experts.constant || *experts.constant < 2)
+    return std::nullopt;
+  SmallVector<std::pair<Value, State>> values;
+  auto push = [&](NodeOp node, State state) {
+    for (Value output : node.getOutputs())
+      values.push_back({output, state});
+  };
+  push(selection, Mask);
+  llvm::DenseSet<std::pair<Operation *, int>> seen;
+  int64_t parts = 0;
+  while (!values.empty() && seen.size() < kMaxVisits) {
+    auto [value, state] = values.pop_back_val();
+    for (Operation *user : value.getUsers()) {
+      NodeOp node = dyn_cast<NodeOp>(user);
+      if (!node || !seen.insert({user, state}).second)
+        continue;
+      bool compares = node.is("Greater") || node.is("Equal") ||
+                      node.is("Not") || node.is("Cast");
+      bool sums = (node.is("ReduceSum") || node.is("ReduceMax")) &&
+                  node->getNumResults() == 1;
+      if (state == Part && node.is("Gather") && node.input(1) == value) {
+        ExportFault fault;
+        setFixedCount(fault, node, parts);
+        return fault;
+      }
+      if (state == List && node.is("Split")) {
+        parts = node.getOutputs().size();
+        push(node, Part);
+      } else if (state == Used && node.is("NonZero")) {
+        push(node, List);
+      } else if (state == Mask && sums &&
+                 isPerExpert(node->getResult(0), *experts.constant)) {
+        push(node, Used);
+      } else if (movesAxes(node) || (state == Part && node.is("Gather")) ||
+                 ((state == Mask || state == Used) && compares) ||
+                 (state == Mask &&
+                  (node.is("OneHot") || node.is("Mul") || node.is("And")))) {
+        push(node, state);
+      }
+    }
+  }
+  return std::nullopt;
 }
 
 //===----------------------------------------------------------------------===//

@@ -23,6 +23,13 @@ void addDetails(InFlightDiagnostic &diagnostic, onnx::NodeOp block,
 /// Warns of `fault`.
 void reportFault(onnx::NodeOp block, const ExportFault &fault);
 
+/// Experts are a list of `count`, which `node` divides: those that got tokens
+/// when the model was traced.
+void setFixedCount(ExportFault &fault, onnx::NodeOp node, int64_t count);
+
+/// That fault of `selection`, whatever else its experts do.
+std::optional<ExportFault> fixedCountOf(onnx::NodeOp selection);
+
 /// Finds routers that choose experts for nobody.
 class UnreadRouters {
 public:

@@ -29,6 +29,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "ExpertRows.h"
+#include "ExportFaults.h"
 #include "ForwardWalk.h"
 #include "RecognizeForms.h"
 
@@ -861,15 +862,7 @@ std::optional<AxisLayout> LoopedExperts::tokenLayout(Value value) {
 void LoopedExperts::visitGather(NodeOp node) {
   if (const Meaning *used = meaningOf(node.input(1), Meaning::Used)) {
     if (used->expert >= 0)
-      attempt.fault.at(
-          node, "fixed-expert-count",
-          "the number of experts that get tokens is fixed to " +
-              Twine(used->expert) +
-              ", as it was for the input that the model was traced "
-              "with: results are wrong, or the run stops, whenever "
-              "tokens reach another number of experts. Export with "
-              "experts that do not depend on the input, for example "
-              "experts_implementation=\"batched_mm\"");
+      setFixedCount(attempt.fault, node, used->expert);
     return reject(node, "expects experts that do not depend on which of them "
                         "get tokens");
   }

@@ -320,6 +320,13 @@ private:
 };
 } // namespace
 
+static void reportFaultOrStop(NodeOp node, Stop &stop) {
+  if (std::optional<ExportFault> fault = fixedCountOf(node))
+    reportFault(node, *fault);
+  else
+    reportStop(node, stop);
+}
+
 LogicalResult
 ONNXRecognizeMoEPass::recognize(NodeOp node, ExpertWeights &weights,
                                 WeightValues &values,
@@ -330,7 +337,7 @@ ONNXRecognizeMoEPass::recognize(NodeOp node, ExpertWeights &weights,
   Stop stop{{}, "selection", ""};
   FailureOr<Selection> selection = selectionOf(node, stop.why);
   if (failed(selection)) {
-    reportStop(node, stop);
+    reportFaultOrStop(node, stop);
     return success();
   }
   if (selection->k > selection->experts)
@@ -375,7 +382,7 @@ ONNXRecognizeMoEPass::recognize(NodeOp node, ExpertWeights &weights,
       stop = here;
     telling |= tells;
   }
-  reportStop(node, stop);
+  reportFaultOrStop(node, stop);
   return success();
 }
 
