@@ -301,6 +301,31 @@ static void packAny(ArrayRef<PanelColumn> columns, int64_t begin, int64_t depth,
   }
 }
 
+/// Writes the elements `k` to `k + count` of a row, which lie at one stride
+/// from `at` on.
+static void gatherRun(const StridedBytes &tensor, int64_t at, int64_t stride,
+                      int64_t k, int64_t count, uint8_t *out) {
+  int64_t bits = tensor.elementBits, size = tensor.elementSize;
+  if (bits >= 8) {
+    for (int64_t end = k + count; k < end; ++k, at += stride) {
+      std::memcpy(out + k * size, tensor.data + at, size);
+      if (size == 1) // others have no increment
+        out[k] = static_cast<uint8_t>(out[k] + tensor.increment);
+    }
+    return;
+  }
+  if (stride == bits && tensor.increment == 0 &&
+      (at | k * bits | count * bits) % 8 == 0) {
+    std::memcpy(out + k * bits / 8, tensor.data + at / 8, count * bits / 8);
+    return;
+  }
+  int64_t mask = (int64_t(1) << bits) - 1;
+  for (int64_t end = k + count; k < end; ++k, at += stride) {
+    int64_t value = (tensor.data[at / 8] >> at % 8) + tensor.increment;
+    out[k * bits / 8] |= static_cast<uint8_t>((value & mask) << k * bits % 8);
+  }
+}
+
 void mlir::moe::gatherRow(const StridedBytes &tensor, ArrayRef<int64_t> index,
                           uint8_t *out) {
   ArrayRef<int64_t> sizes = tensor.shape, strides = tensor.strides;
@@ -319,18 +344,16 @@ void mlir::moe::gatherRow(const StridedBytes &tensor, ArrayRef<int64_t> index,
     sizes = sizes.drop_front(count);
     strides = strides.drop_front(count);
   }
-  int64_t bits = tensor.elementBits, size = tensor.elementSize;
+  // What is left of the sizes is the row: runs of the last one.
+  int64_t run = 1, stride = 0;
+  if (!sizes.empty()) {
+    run = sizes.back();
+    stride = strides.back();
+    sizes = sizes.drop_back();
+  }
   SmallVector<int64_t, 4> counts(sizes.size(), 0);
-  for (int64_t k = 0, depth = tensor.dims().back(); k < depth; ++k) {
-    if (bits < 8) {
-      int64_t value = (tensor.data[at / 8] >> at % 8) + tensor.increment;
-      int64_t kept = value & ((int64_t(1) << bits) - 1);
-      out[k * bits / 8] |= static_cast<uint8_t>(kept << k * bits % 8);
-    } else {
-      std::memcpy(out + k * size, tensor.data + at, size);
-      if (size == 1) // others have no increment
-        out[k] = static_cast<uint8_t>(out[k] + tensor.increment);
-    }
+  for (int64_t k = 0, depth = tensor.dims().back(); k < depth; k += run) {
+    gatherRun(tensor, at, stride, k, run, out);
     for (size_t i = sizes.size(); i-- > 0;) {
       at += strides[i];
       if (++counts[i] < sizes[i])

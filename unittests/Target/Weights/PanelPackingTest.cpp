@@ -10,6 +10,7 @@
 
 #include "gtest/gtest.h"
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -75,6 +76,63 @@ TEST(PanelPackingTest, GathersEveryKindOfStride) {
               << begin;
         }
     }
+}
+
+TEST(PanelPackingTest, GathersRowsOfSplitDimensions) {
+  std::vector<uint8_t> bytes = pattern(1 << 12);
+  struct Case {
+    SmallVector<int64_t, 4> dims, sizes, strides; // strides in elements
+  };
+  Case cases[] = {
+      {{6, 32}, {6, 4, 8}, {8, 48, 1}},         // words of neighbours in rows
+      {{16, 24}, {2, 4, 2, 24}, {8, 1, 4, 16}}, // in columns, in another order
+      {{16, 24}, {16, 24}, {1, 16}},
+      {{3, 5, 7}, {3, 5, 7}, {70, 14, 2}},
+      {{2, 3, 20}, {2, 3, 5, 4}, {60, 4, 12, 1}},
+      {{4, 1}, {2, 2}, {1, 2}},
+      {{1, 30}, {1, 5, 2, 3}, {9, 6, 30, 2}},
+  };
+  for (const Case &c : cases)
+    for (int64_t bits : {2, 4, 8, 16})
+      for (int64_t increment : {0, 1, 3})
+        for (int64_t bitOffset : {int64_t(0), bits % 8}) {
+          if (bits > 8 && increment != 0)
+            continue;
+          int64_t unit = bits < 8 ? bits : bits / 8;
+          StridedBytes t{bytes.data(), c.sizes, c.strides,
+                         std::max(bits / 8, int64_t(1))};
+          for (int64_t &stride : t.strides)
+            stride *= unit;
+          t.elementBits = std::min(bits, int64_t(8));
+          t.bitOffset = bitOffset;
+          t.merged = c.dims;
+          t.increment = increment;
+          int64_t depth = c.dims.back(), rows = t.getNumElements() / depth;
+          for (int64_t row = 0; row < rows; ++row) {
+            std::vector<uint8_t> got((depth * bits + 7) / 8), want(got.size());
+            for (int64_t k = 0; k < depth; ++k) {
+              int64_t rest = row * depth + k, at = bits < 8 ? bitOffset : 0;
+              for (size_t d = c.sizes.size(); d-- > 0; rest /= c.sizes[d])
+                at += rest % c.sizes[d] * t.strides[d];
+              if (bits >= 8) {
+                for (int64_t i = 0; i < unit; ++i)
+                  want[k * unit + i] =
+                      static_cast<uint8_t>(bytes[at + i] + increment);
+              } else {
+                int64_t value = (bytes[at / 8] >> at % 8) + increment;
+                want[k * bits / 8] |=
+                    static_cast<uint8_t>(value % (1 << bits) << k * bits % 8);
+              }
+            }
+            SmallVector<int64_t> index(c.dims.size() - 1);
+            int64_t rest = row;
+            for (size_t d = index.size(); d-- > 0; rest /= c.dims[d])
+              index[d] = rest % c.dims[d];
+            gatherRow(t, index, got.data());
+            ASSERT_EQ(got, want)
+                << bits << " bits, row " << row << " of " << rows;
+          }
+        }
 }
 
 TEST(PanelPackingTest, CanonicalMergesContiguousDimensions) {
