@@ -77,14 +77,24 @@ RankedTensorType grouped::panelType(RankedTensorType weight, int64_t numWeights,
       panelShape(shape, element, numWeights, interleave), element);
 }
 
-/// The panels that a packing of `numWeights` weights of type `weight` may have
-/// where it has `found`.
-static RankedTensorType requiredPanels(RankedTensorType weight,
-                                       int64_t numWeights, Type found) {
-  auto panels = cast<ShapedType>(found);
-  return panelType(weight, numWeights, panels.getElementType().isInteger(8),
-                   requiredInterleave(panels) *
-                       panels.getElementTypeBitWidth() / 8);
+/// A packing of `numWeights` weights of type `weight` has panels of type
+/// `type`.
+static LogicalResult verifyPanels(Operation *op, RankedTensorType weight,
+                                  int64_t numWeights, Type type) {
+  auto panels = cast<ShapedType>(type);
+  int64_t rows, bits, width = weight.getElementTypeBitWidth();
+  if (llvm::MulOverflow(weight.getDimSize(1), numWeights, rows) ||
+      llvm::MulOverflow(weight.getDimSize(2), width, bits)) // G1
+    return op->emitOpError("expects fewer than 2^63 rows, and bits in each, "
+                           "got ")
+           << numWeights << " weights of type " << weight;
+  RankedTensorType required = panelType(
+      weight, numWeights, panels.getElementType().isInteger(8),
+      requiredInterleave(panels) * panels.getElementTypeBitWidth() / 8);
+  if (panels != required) // G1
+    return op->emitOpError("expects panels of type ")
+           << required << ", got " << panels;
+  return success();
 }
 
 static bool dimsAgree(int64_t a, int64_t b) {
@@ -171,21 +181,17 @@ PackedWeightOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
     if (!symbol) // G1
       return emitOpError("expects ") << ref << " to name a weight";
     RankedTensorType source = symbol.getWeightType();
-    if (source.getRank() != 3 || !source.hasStaticShape()) // G1
+    if (source.getRank() != 3 || !source.hasStaticShape() ||
+        !source.getElementType().isIntOrFloat()) // G1
       return emitOpError("expects ")
-             << ref << " to be [E, N, K], got " << source;
+             << ref << " to be [E, N, K] of integers or floats, got " << source;
     if (!first)
       first = source;
     if (source != first) // G1
       return emitOpError("expects sources of one type, got ")
              << source << " and " << first;
-    RankedTensorType required =
-        requiredPanels(source, getSources().size(), getType());
-    if (getWeightType() != required) // G1
-      return emitOpError("expects panels of type ")
-             << required << ", got " << getWeightType();
   }
-  return success();
+  return verifyPanels(*this, first, getSources().size(), getType());
 }
 
 LogicalResult PackOp::verify() {
@@ -198,12 +204,7 @@ LogicalResult PackOp::verify() {
     if (weight.getType() != first) // G1
       return emitOpError("expects weights of one type, got ")
              << weight.getType() << " and " << first;
-  RankedTensorType required =
-      requiredPanels(first, getWeights().size(), getPanels().getType());
-  if (getPanels().getType() != required) // G1
-    return emitOpError("expects panels of type ")
-           << required << ", got " << getPanels().getType();
-  return success();
+  return verifyPanels(*this, first, getWeights().size(), getPanels().getType());
 }
 
 //===----------------------------------------------------------------------===//

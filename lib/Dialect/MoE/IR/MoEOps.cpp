@@ -117,9 +117,13 @@ LogicalResult WeightOp::verify() {
   if (static_cast<int64_t>(getOffset()) < 0 ||
       static_cast<int64_t>(getLength()) < 0) // W2
     return emitOpError("expects offset and length to be at least 0");
-  int64_t last = 0;
+  int64_t last = 0, count = 1;
   bool empty = false;
   std::optional<ArrayRef<int64_t>> strides = getStrides();
+  for (int64_t size : type.getShape())
+    if (!strides && llvm::MulOverflow(count, std::max<int64_t>(size, 1),
+                                      count)) // W3
+      return emitOpError("expects an extent below 2^63 elements");
   if (getSizes() && !splits(type.getShape(), *getSizes())) // W3
     return emitOpError("expects sizes that split the dimensions of ")
            << type << ", got [" << *getSizes() << "]";
@@ -151,7 +155,8 @@ LogicalResult WeightOp::verify() {
                        "byte, got ")
            << bitOffset;
   int64_t extentBits = 0;
-  if (!empty && (llvm::MulOverflow(last + 1, bits, extentBits) ||
+  if (!empty && (llvm::AddOverflow<int64_t>(last, 1, extentBits) ||
+                 llvm::MulOverflow(extentBits, bits, extentBits) ||
                  llvm::AddOverflow(extentBits, bitOffset, extentBits))) // W3
     return emitOpError("expects an extent below 2^63 bits");
   int64_t required = llvm::divideCeil(extentBits, 8);

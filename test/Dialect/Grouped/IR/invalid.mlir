@@ -15,7 +15,7 @@ grouped.packed_weight @p [@w] : tensor<8x2x16x16xf32>
 // -----
 
 moe.weight @w {file = "w.bin", offset = 0 : i64, length = 16 : i64} : tensor<2x2xf32>
-// expected-error@+1 {{'grouped.packed_weight' op expects @w to be [E, N, K], got 'tensor<2x2xf32>'}}
+// expected-error@+1 {{'grouped.packed_weight' op expects @w to be [E, N, K] of integers or floats, got 'tensor<2x2xf32>'}}
 grouped.packed_weight @p [@w] : tensor<8x2x16x16xf32>
 
 // -----
@@ -38,6 +38,18 @@ grouped.packed_weight @p [@w] : tensor<8x4x16x16xf32>
 moe.weight @w {file = "w.bin", offset = 0 : i64, length = 6528 : i64} : tensor<8x24x17xbf16>
 // expected-error@+1 {{'grouped.packed_weight' op expects panels of type 'tensor<8x2x9x32xbf16>', got 'tensor<8x2x17x16xbf16>'}}
 grouped.packed_weight @p [@w] : tensor<8x2x17x16xbf16>
+
+// -----
+
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 12288 : i64} : tensor<8x24x16xf32>
+// expected-error@+1 {{'grouped.packed_weight' op attribute 'type' failed to satisfy constraint: type attribute of 4D tensor of}}
+grouped.packed_weight @p [@w] : tensor<8x24x16xf32>
+
+// -----
+
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 0 : i64} : tensor<0x24x288230376151711744xf32>
+// expected-error@+1 {{'grouped.packed_weight' op expects fewer than 2^63 rows, and bits in each, got 1 weights of type 'tensor<0x24x288230376151711744xf32>'}}
+grouped.packed_weight @p [@w] : tensor<0x2x16x16xf32>
 
 // -----
 

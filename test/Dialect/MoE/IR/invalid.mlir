@@ -109,6 +109,16 @@ moe.weight @w {file = "w.bin", offset = 0 : i64, length = 24 : i64, strides = ar
 
 // -----
 
+// expected-error@+1 {{'moe.weight' op expects an extent below 2^63 bits}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 8 : i64, strides = array<i64: 9223372036854775807>} : tensor<2xi1>
+
+// -----
+
+// expected-error@+1 {{'moe.weight' op expects an extent below 2^63 elements}}
+moe.weight @w {file = "w.bin", offset = 0 : i64, length = 0 : i64} : tensor<0x24x9223372036854775807xf32>
+
+// -----
+
 // W4: the slices of a stack.
 
 // expected-error@+1 {{'moe.weight_stack' op expects a static shape of rank 1 or more, got 'tensor<f32>'}}

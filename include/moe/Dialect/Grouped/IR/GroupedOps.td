@@ -72,6 +72,9 @@ class Shaped<list<Type> elements, list<int> ranks>
 // Weights
 //===----------------------------------------------------------------------===//
 
+/// Of integers as words or, for zero points, as bytes.
+def Grouped_Panels : 4DTensorOf<[MoE_Float, I8, I32]>;
+
 def Grouped_PackedWeightOp : Grouped_Op<"packed_weight", [
     Symbol, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
     DeclareOpInterfaceMethods<WeightSymbolOpInterface>]> {
@@ -94,7 +97,7 @@ def Grouped_PackedWeightOp : Grouped_Op<"packed_weight", [
     SymbolNameAttr:$sym_name,
     TypedArrayAttrBase<FlatSymbolRefAttr, "weight symbols">:$sources,
     OptionalAttr<I64Attr>:$section,
-    TypeAttrOf<AnyRankedTensor>:$type);
+    TypeAttrOf<Grouped_Panels>:$type);
   let assemblyFormat = "$sym_name $sources attr-dict `:` $type";
   let hasVerifier = 1;
 }
@@ -118,7 +121,7 @@ def Grouped_PackOp : Grouped_Op<"pack", [Pure]> {
   }];
   let arguments = (ins
     Variadic<3DTensorOf<[MoE_Float, MoE_Quantized]>>:$weights);
-  let results = (outs 4DTensorOf<[MoE_Float, I8, I32]>:$panels);
+  let results = (outs Grouped_Panels:$panels);
   let assemblyFormat = [{
     $weights attr-dict `:` type($weights) `->` type($panels)
   }];
