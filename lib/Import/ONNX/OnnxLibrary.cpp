@@ -112,7 +112,8 @@ public:
 };
 
 /// For inference: what writes out one dimension per element of a shape operand
-/// is kept from operands that claim 2^62 elements.
+/// is kept from operands that claim 2^62 elements, and what writes out the
+/// parts of a split from numbers of parts that are not those of its results.
 class InferenceRegistry : public Registry {
 public:
   const OpSchema *GetSchema(const std::string &opType, int version,
@@ -121,7 +122,9 @@ public:
     if (!schema)
       return nullptr;
     // The other inference functions have a bound of their own.
-    bool unboundedInference = opType == "Expand" && schema->SinceVersion() < 13;
+    int since = schema->SinceVersion();
+    bool unboundedInference = (opType == "Expand" && since < 13) ||
+                              (opType == "Split" && since >= 18);
     if (!unboundedInference && !schema->has_data_propagation_function())
       return schema;
     // Copies of schemas are large, and made once for all imports.
@@ -160,13 +163,22 @@ private:
               propagate(ctx);
           });
     }
-    if (inference) {
-      InferenceFunction infer = schema.GetTypeAndShapeInferenceFunction();
+    if (!inference)
+      return;
+    InferenceFunction infer = schema.GetTypeAndShapeInferenceFunction();
+    if (schema.Name() == "Expand")
       schema.TypeAndShapeInferenceFunction([infer](InferenceContext &ctx) {
         if (!hasLongInput(ctx))
           infer(ctx);
       });
-    }
+    else
+      schema.TypeAndShapeInferenceFunction([infer](InferenceContext &ctx) {
+        const AttributeProto *parts = ctx.getAttribute("num_outputs");
+        if (parts && parts->i() != static_cast<int64_t>(ctx.getNumOutputs()))
+          fail_shape_inference("num_outputs is ", parts->i(), ", expected ",
+                               ctx.getNumOutputs(), " as there are outputs");
+        infer(ctx);
+      });
   }
 };
 

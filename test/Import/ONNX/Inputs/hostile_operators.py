@@ -136,6 +136,7 @@ for sizes in ((1, 2), (5, -1), (BIG, BIG), (2, 2, 2), (4,), ()):
 bad("Split", X(4, 2), axis=0, num_outputs=3, outputs=2)
 bad("Split", X(4, 2), axis=0, num_outputs=0, outputs=2)
 bad("Split", X(4, 2), axis=0, num_outputs=-1, outputs=2)
+bad("Split", X(4, 2), axis=0, num_outputs=2**31 - 1, outputs=2)
 bad("Split", X(4, 2), axis=0, num_outputs=2, split=[2, 2], outputs=2)
 bad("Concat", X("n", 4), X("n", 4, 1), axis=0)
 bad("Concat", X(2, 4), X(2, 5), axis=0)
