@@ -16,6 +16,7 @@
 #include "onnx/shape_inference/implementation.h"
 #include "onnx/version_converter/convert.h"
 
+#include <algorithm>
 #include <google/protobuf/stubs/logging.h>
 #include <map>
 #include <memory>
@@ -111,9 +112,31 @@ public:
   }
 };
 
+/// Whether an equation of Einsum has terms of letters and at most one "...".
+/// What the library infers of others reads dimensions that are not there.
+bool isEquation(std::string text) {
+  text.erase(std::remove(text.begin(), text.end(), ' '), text.end());
+  if (size_t arrow = text.find("->"); arrow != std::string::npos)
+    text.replace(arrow, 2, ",");
+  bool hasEllipsis = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    if (c == ',') {
+      hasEllipsis = false;
+    } else if (!hasEllipsis && text.compare(i, 3, "...") == 0) {
+      hasEllipsis = true;
+      i += 2;
+    } else if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z')) {
+      return false;
+    }
+  }
+  return true;
+}
+
 /// For inference: what writes out one dimension per element of a shape operand
-/// is kept from operands that claim 2^62 elements, and what writes out the
-/// parts of a split from numbers of parts that are not those of its results.
+/// is kept from operands that claim 2^62 elements, what writes out the parts of
+/// a split from numbers of parts that are not those of its results, and what
+/// reads an equation from what is none.
 class InferenceRegistry : public Registry {
 public:
   const OpSchema *GetSchema(const std::string &opType, int version,
@@ -124,7 +147,8 @@ public:
     // The other inference functions have a bound of their own.
     int since = schema->SinceVersion();
     bool unboundedInference = (opType == "Expand" && since < 13) ||
-                              (opType == "Split" && since >= 18);
+                              (opType == "Split" && since >= 18) ||
+                              opType == "Einsum";
     if (!unboundedInference && !schema->has_data_propagation_function())
       return schema;
     // Copies of schemas are large, and made once for all imports.
@@ -166,19 +190,36 @@ private:
     if (!inference)
       return;
     InferenceFunction infer = schema.GetTypeAndShapeInferenceFunction();
-    if (schema.Name() == "Expand")
-      schema.TypeAndShapeInferenceFunction([infer](InferenceContext &ctx) {
-        if (!hasLongInput(ctx))
-          infer(ctx);
-      });
-    else
-      schema.TypeAndShapeInferenceFunction([infer](InferenceContext &ctx) {
-        const AttributeProto *parts = ctx.getAttribute("num_outputs");
-        if (parts && parts->i() != static_cast<int64_t>(ctx.getNumOutputs()))
-          fail_shape_inference("num_outputs is ", parts->i(), ", expected ",
-                               ctx.getNumOutputs(), " as there are outputs");
+    schema.TypeAndShapeInferenceFunction(
+        schema.Name() == "Expand"  ? boundedExpand(std::move(infer))
+        : schema.Name() == "Split" ? boundedSplit(std::move(infer))
+                                   : checkedEinsum(std::move(infer)));
+  }
+
+  static InferenceFunction boundedExpand(InferenceFunction infer) {
+    return [infer](InferenceContext &ctx) {
+      if (!hasLongInput(ctx))
         infer(ctx);
-      });
+    };
+  }
+
+  static InferenceFunction boundedSplit(InferenceFunction infer) {
+    return [infer](InferenceContext &ctx) {
+      const AttributeProto *parts = ctx.getAttribute("num_outputs");
+      if (parts && parts->i() != static_cast<int64_t>(ctx.getNumOutputs()))
+        fail_shape_inference("num_outputs is ", parts->i(), ", expected ",
+                             ctx.getNumOutputs(), " as there are outputs");
+      infer(ctx);
+    };
+  }
+
+  static InferenceFunction checkedEinsum(InferenceFunction infer) {
+    return [infer](InferenceContext &ctx) {
+      if (isEquation(getAttribute(ctx, "equation", "")))
+        infer(ctx);
+      else
+        propagateElemTypeFromInputToOutput(ctx, 0, 0);
+    };
   }
 };
 

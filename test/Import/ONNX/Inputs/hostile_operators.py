@@ -70,6 +70,21 @@ bad("ScatterElements", X(4, 4), np.zeros((1, 5), np.int64), np.ones((1, 5), np.f
 bad("GatherElements", X(4, 4), ints(0))
 bad("GatherElements", X(4, 4), np.zeros((4, 5), np.int64), axis=0)
 
+# ---- Einsum, Compress ----------------------------------------------------------
+
+for equation in ("", "i", "ijk", "i1->i", "ij1->i", "i.j", "...i...", "ij->->i", "->ij", "ij->ii", "ij->k", "ij->i1", "i...->i", "ij,jk->ik", "ij->i,j", "ii->i"):
+    bad("Einsum", X(3, 4), equation=equation)
+bad("Einsum", X("n", 4))
+bad("Einsum", X("n", 4), equation=1)
+bad("Einsum", X("n", 4), X("m", 5), equation="ij,kj")
+bad("Einsum", X("n", 4), X("n", 4, dtype=I64), equation="ij,ij")
+bad("Einsum", X("n", 4), None, X("n", 4), equation="ij,ij,ij")
+for axis in (2, -3, BIG, SMALL):
+    bad("Compress", X("n", 4), np.ones(2, bool), axis=axis)
+bad("Compress", X("n", 4), np.ones(5, bool), axis=1)
+bad("Compress", X("n", 4), np.ones((2, 2), bool))
+bad("Compress", X("n", 4), X("k"))
+
 # ---- TopK ----------------------------------------------------------------------
 
 for k in (5, -1, 2**31, BIG, SMALL):
