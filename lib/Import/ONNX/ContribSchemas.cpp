@@ -147,9 +147,10 @@ void inferGroupQueryAttention(InferenceContext &ctx) {
   if (const TensorShapeProto *query = shapeOf(ctx, 0, 3)) {
     Dim hidden = query->dim(2);
     if (!hasInput(ctx, 1))
-      hidden = keyHeads > INT32_MAX
-                   ? Dim()
-                   : scaled(hidden, heads, heads + 2 * keyHeads);
+      hidden =
+          heads > 0 && heads < INT32_MAX && keyHeads > 0 && keyHeads < INT32_MAX
+              ? scaled(hidden, heads, heads + 2 * keyHeads)
+              : Dim();
     setShape(ctx, 0, {query->dim(0), query->dim(1), hidden});
   }
   inferPresent(ctx, 1, 3, keyHeads);

@@ -543,6 +543,9 @@ ModuleBuilder::convertAttribute(const AttributeProto &attribute,
   case AttributeProto::TYPE_PROTO:
     return Attribute(TypeAttr::get(convertType(attribute.tp(), context)));
   case AttributeProto::TENSOR: {
+    if (!attribute.has_t())
+      return error(describe(node) + ": attribute '" + attribute.name() +
+                   "' has kind TENSOR, but holds none");
     ArrayRef<TensorRange> parts = tensors.find(attribute.t());
     if (parts.empty())
       return Attribute(tensorValue(attribute.t(), context));

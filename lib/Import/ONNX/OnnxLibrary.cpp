@@ -135,8 +135,9 @@ bool isEquation(std::string text) {
 
 /// For inference: what writes out one dimension per element of a shape operand
 /// is kept from operands that claim 2^62 elements, what writes out the parts of
-/// a split from numbers of parts that are not those of its results, and what
-/// reads an equation from what is none.
+/// a split from numbers of parts that are not those of its results, what reads
+/// an equation from what is none, and what counts dimensions from sizes below
+/// 0.
 class InferenceRegistry : public Registry {
 public:
   const OpSchema *GetSchema(const std::string &opType, int version,
@@ -148,7 +149,7 @@ public:
     int since = schema->SinceVersion();
     bool unboundedInference = (opType == "Expand" && since < 13) ||
                               (opType == "Split" && since >= 18) ||
-                              opType == "Einsum";
+                              opType == "Einsum" || opType == "GatherND";
     if (!unboundedInference && !schema->has_data_propagation_function())
       return schema;
     // Copies of schemas are large, and made once for all imports.
@@ -191,9 +192,10 @@ private:
       return;
     InferenceFunction infer = schema.GetTypeAndShapeInferenceFunction();
     schema.TypeAndShapeInferenceFunction(
-        schema.Name() == "Expand"  ? boundedExpand(std::move(infer))
-        : schema.Name() == "Split" ? boundedSplit(std::move(infer))
-                                   : checkedEinsum(std::move(infer)));
+        schema.Name() == "Expand"   ? boundedExpand(std::move(infer))
+        : schema.Name() == "Split"  ? boundedSplit(std::move(infer))
+        : schema.Name() == "Einsum" ? checkedEinsum(std::move(infer))
+                                    : checkedGatherND(std::move(infer)));
   }
 
   static InferenceFunction boundedExpand(InferenceFunction infer) {
@@ -219,6 +221,22 @@ private:
         infer(ctx);
       else
         propagateElemTypeFromInputToOutput(ctx, 0, 0);
+    };
+  }
+
+  static InferenceFunction checkedGatherND(InferenceFunction infer) {
+    return [infer](InferenceContext &ctx) {
+      int64_t batch = getAttribute(ctx, "batch_dims", 0);
+      if (batch < 0)
+        fail_shape_inference("batch_dims is ", batch, ", expected at least 0");
+      const TypeProto *ids = ctx.getInputType(1);
+      const TensorShapeProto &shape =
+          (ids ? *ids : TypeProto::default_instance()).tensor_type().shape();
+      if (shape.dim_size() > 0 &&
+          shape.dim(shape.dim_size() - 1).dim_value() < 0)
+        propagateElemTypeFromInputToOutput(ctx, 0, 0);
+      else
+        infer(ctx);
     };
   }
 };

@@ -343,6 +343,9 @@ for name in FIELD:
     if name == "FLOAT":
         found.graph.node[0].attribute[0].ints.append(1)  # two values
     add(f"attribute_says_{name}", "node 'n' (LeakyRelu)", found)
+found = over_x([helper.make_node("QuickGelu", ["x"], ["y"], name="n", domain="com.microsoft")])
+found.graph.node[0].attribute.add(name="other", type=onnx.AttributeProto.TENSOR)
+add("attribute_without_tensor", "node 'n' (QuickGelu)", found)
 found = over_x([helper.make_node("LeakyRelu", ["x"], ["y"], name="n", alpha=0.5)])
 found.graph.node[0].attribute[0].ClearField("type")
 add("attribute_without_type", "node 'n' (LeakyRelu)", found)
