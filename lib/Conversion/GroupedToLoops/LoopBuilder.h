@@ -10,7 +10,6 @@
 #define MOE_LIB_CONVERSION_GROUPEDTOLOOPS_LOOPBUILDER_H
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
@@ -66,12 +65,6 @@ public:
   }
   Value dim(Value memref, int64_t i) {
     return memref::DimOp::create(*this, memref, i);
-  }
-
-  /// What is loaded after this is not what registers still hold: keeps LLVM
-  /// from carrying more through a loop than fits. No instruction.
-  void forgetMemory() {
-    LLVM::FenceOp::create(*this, LLVM::AtomicOrdering::seq_cst, "singlethread");
   }
 
   /// for (i = begin; i < end; i += step) body(i)

@@ -14,10 +14,9 @@
 //   for each row and column: epilogue(accumulators) -> outs
 //
 // Of quantized weights, each block of a panel becomes f32 in scratch before the
-// tiles use it; scales are applied to sums (QuantizedTile.cpp). With so few
-// rows that one tile takes them all, that would cost more than it saves: then
-// the tiles take words, and go over all of K at once, so that each panel is one
-// stream from the memory.
+// tiles use it. With so few rows that one tile takes them all, that would cost
+// more than it saves: then the tiles dequantize in registers, and go over all
+// of K at once, so that each panel is one stream from the memory.
 //
 // Tasks are numbered group by group, then by panel block, then by row block, so
 // that consecutive tasks share panels. The rows' copy is one vector load and
@@ -38,8 +37,6 @@
 #include "Kernels.h"
 #include "QuantizedTile.h"
 #include "RegisterTile.h"
-
-#include <numeric>
 
 using namespace mlir;
 using namespace mlir::grouped;
@@ -97,22 +94,9 @@ private:
   int64_t quantizedPanelsFor(int64_t rows) const;
   void emitQuantizedTiles(LoopBuilder &b, Value thread);
   void callQuantizedTile(LoopBuilder &b, int64_t rows, int64_t panels,
-                         Value panel, Value rowsAt, Value offsetsAt);
+                         Value panel, Value rowsAt);
   void dequantize(LoopBuilder &b, int64_t panels, Value panel, Value depth,
                   Value panelBase);
-  void chooseSumBlock(int64_t scheduledBlock);
-  void clearSums(LoopBuilder &b);
-  void computeOffsets(LoopBuilder &b, Value rows, Value rows0, int64_t stride,
-                      Value offsets, Value offsets0, int64_t offsetStride,
-                      Value count);
-  /// How many sum blocks `k` k have, and their floats beside the weights.
-  int64_t sumBlocks(int64_t k) const {
-    return llvm::divideCeilSigned(k, quantization->sumBlock);
-  }
-  int64_t scalesPerPanel() const {
-    return sumBlocks(kBlock) * kPanelColumns *
-           (quantization->zeroPoint ? 2 : 1);
-  }
 
   void emitEpilogue(LoopBuilder &b);
   void emitEpilogueVector(LoopBuilder &b, Value row, Value unit, Value column,
@@ -141,11 +125,10 @@ private:
   Value taskCount, panelBlockNow, columnBlocks, worthwhile;
   Value rowScratch, sumScratch, flatPanels;
   Value flatScales, flatZeros, weightScratch, wholeRowScratch;
-  Value scaleScratch, offsetScratch, wholeOffsetScratch;
 
   // Per task.
   Value group, firstRow, rowCount, firstPanel, panelCount, rowBase, sumBase;
-  Value weightBase, scaleBase, offsetBase;
+  Value weightBase;
 
   // Per block of k: of the next panel, what each row prefetches; the row of a
   // panel where it begins.
@@ -205,11 +188,8 @@ void MatmulLowering::readSchedule() {
     tileRows = std::max<int64_t>(tileRows / 2, 1);
   }
   int64_t wholeK = llvm::alignTo(std::max<int64_t>(depthK, 1), interleave);
-  int64_t scheduledBlock =
-      std::max<int64_t>(read("k_block") / interleave, 1) * interleave;
-  kBlock = std::min<int64_t>(scheduledBlock, wholeK);
-  if (quantization)
-    chooseSumBlock(scheduledBlock);
+  kBlock = std::max<int64_t>(read("k_block") / interleave, 1) * interleave;
+  kBlock = std::min<int64_t>(kBlock, wholeK);
   panelBlock = std::max<int64_t>(read("panel_block") / weights, 1) * weights;
   panelBlock = std::min(panelBlock, std::max(panels, weights));
   rowBlock = llvm::alignTo(std::max(read("row_block"), tileRows), tileRows);
@@ -218,16 +198,6 @@ void MatmulLowering::readSchedule() {
   while (quantization && quantizedRows < tileRows &&
          quantizedPanelsFor(quantizedRows + 1) > 0)
     ++quantizedRows;
-}
-
-/// Blocks of scales are cut where blocks of k begin.
-void MatmulLowering::chooseSumBlock(int64_t scheduledBlock) {
-  int64_t &sumBlock = quantization->sumBlock;
-  sumBlock = quantization->blockSize ? quantization->blockSize : scheduledBlock;
-  if (depthK > kBlock)
-    sumBlock = std::gcd(sumBlock, scheduledBlock);
-  quantization->wholeSums =
-      llvm::alignTo(depthK, interleave) % static_cast<uint64_t>(sumBlock) == 0;
 }
 
 int64_t MatmulLowering::panelsFor(int64_t rows) const {
@@ -245,11 +215,12 @@ int64_t MatmulLowering::maxPanels() const {
   return most;
 }
 
-/// The same for tiles that take words: besides the accumulators they keep the
-/// words of each panel, and what several panels are multiplied with. 0 when not
-/// even one panel fits.
+/// The same for tiles that dequantize: besides the accumulators they keep the
+/// words, scales and zero points of each panel, and what several panels are
+/// multiplied with. 0 when not even one panel fits.
 int64_t MatmulLowering::quantizedPanelsFor(int64_t rows) const {
-  int64_t perPanel = (rows + 1) * vectorsPerPanel;
+  int64_t perPanel =
+      (rows + (quantization->zeroPoint ? 3 : 2)) * vectorsPerPanel;
   for (int64_t side = 4; side > 1; side /= 2)
     if (side <= panels && side * perPanel + rows <= registers)
       return side;
@@ -342,15 +313,8 @@ LogicalResult MatmulLowering::run() {
     if (op.getZeroPoints())
       flatZeros = flatten(op.getZeroPoints());
     weightScratch = allocateScratch(maxPanels() * kBlock * kPanelColumns);
-    int64_t wholeK = panelDepth * interleave;
-    wholeRowScratch = allocateScratch(quantizedRows * wholeK);
-    scaleScratch = allocateScratch(maxPanels() * scalesPerPanel());
-    scratches.append({weightScratch, wholeRowScratch, scaleScratch});
-    if (quantization->hasOffset()) {
-      offsetScratch = allocateScratch(rowBlock * sumBlocks(kBlock));
-      wholeOffsetScratch = allocateScratch(quantizedRows * sumBlocks(wholeK));
-      scratches.append({offsetScratch, wholeOffsetScratch});
-    }
+    wholeRowScratch = allocateScratch(quantizedRows * panelDepth * interleave);
+    scratches.append({weightScratch, wholeRowScratch});
   }
   b.parallelLoop(context, taskCount, worthwhile,
                  [&](LoopBuilder &b, Value task, Value thread) {
@@ -396,9 +360,6 @@ void MatmulLowering::emitTask(LoopBuilder &b, Value task, Value thread) {
 
   if (quantization) {
     weightBase = b.mul(thread, maxPanels() * kBlock * kPanelColumns);
-    scaleBase = b.mul(thread, maxPanels() * scalesPerPanel());
-    offsetBase = b.mul(thread, rowBlock * sumBlocks(kBlock));
-    clearSums(b);
     b.ifElse(
         b.cmp(arith::CmpIPredicate::ule, rowCount, b.index(quantizedRows)),
         [&](LoopBuilder &b) { emitQuantizedTiles(b, thread); },
@@ -456,9 +417,6 @@ void MatmulLowering::copyRows(LoopBuilder &b, Value scratch, Value base,
 
 void MatmulLowering::emitTiles(LoopBuilder &b, Value kBegin, Value kCount) {
   copyRows(b, rowScratch, rowBase, kBlock, kBegin, kCount);
-  if (quantization && quantization->hasOffset())
-    computeOffsets(b, rowScratch, rowBase, kBlock, offsetScratch, offsetBase,
-                   sumBlocks(kBlock), kCount);
   Value depth = b.ceilDiv(kCount, interleave);
   Value first = b.cmp(arith::CmpIPredicate::eq, kBegin, b.index(0));
   // Element of this block's first k in panel `firstPanel` of the group.
@@ -557,30 +515,11 @@ void MatmulLowering::callTile(LoopBuilder &b, int64_t rows, int64_t side,
   if (quantization) { // f32 in scratch, so that nothing is left to prefetch
     shape.element = compute;
     shape.prefetch = false;
-    shape.sumBlock = quantization->sumBlock;
-    shape.wholeSums = quantization->wholeSums;
-    shape.hasZeroPoints = quantization->zeroPoint != nullptr;
-    shape.hasOffset = quantization->hasOffset();
-    SmallVector<Value> arguments{rowScratch,
-                                 a0,
-                                 weightScratch,
-                                 weightBase,
-                                 b.index(kBlock * kPanelColumns),
-                                 sumScratch,
-                                 c0,
-                                 b.mul(depth, interleave),
-                                 first,
-                                 b.index(0),
-                                 b.index(0),
-                                 scaleScratch,
-                                 scaleBase,
-                                 b.index(scalesPerPanel())};
-    if (shape.hasOffset) {
-      int64_t stride = sumBlocks(kBlock);
-      arguments.append({offsetScratch, b.add(offsetBase, b.mul(row, stride)),
-                        b.index(stride)});
-    }
-    func::CallOp::create(b, getRegisterTile(module, shape), arguments);
+    func::CallOp::create(b, getRegisterTile(module, shape),
+                         ValueRange{rowScratch, a0, weightScratch, weightBase,
+                                    b.index(kBlock * kPanelColumns), sumScratch,
+                                    c0, b.mul(depth, interleave), first,
+                                    b.index(0), b.index(0)});
     return;
   }
   int64_t panelElements = panelDepth * panelRow;
@@ -597,66 +536,29 @@ void MatmulLowering::callTile(LoopBuilder &b, int64_t rows, int64_t side,
 // Quantized weights
 //===----------------------------------------------------------------------===//
 
-void MatmulLowering::computeOffsets(LoopBuilder &b, Value rows, Value rows0,
-                                    int64_t stride, Value offsets,
-                                    Value offsets0, int64_t offsetStride,
-                                    Value count) {
-  func::FuncOp function =
-      getRowOffsets(op->getParentOfType<ModuleOp>(), *quantization);
-  b.loop(rowCount, [&](LoopBuilder &b, Value row) {
-    func::CallOp::create(
-        b, function,
-        ValueRange{rows, b.add(rows0, b.mul(row, stride)), offsets,
-                   b.add(offsets0, b.mul(row, offsetStride)), count});
-  });
-}
-
-/// Scaled sums are added to what is there.
-void MatmulLowering::clearSums(LoopBuilder &b) {
-  auto type = VectorType::get({kPanelColumns}, compute);
-  Value zero = b.constant(cast<TypedAttr>(b.getZeroAttr(type)));
-  b.loop(rowCount, [&](LoopBuilder &b, Value row) {
-    Value sums = b.add(sumBase, b.mul(row, panelBlock * kPanelColumns));
-    b.loop(panelCount, [&](LoopBuilder &b, Value panel) {
-      Value at = b.add(sums, b.mul(panel, kPanelColumns));
-      vector::StoreOp::create(b, zero, sumScratch, at);
-    });
-  });
-}
-
-/// All rows of the task in one tile, which takes words, over all of K.
+/// All rows of the task in one tile, whose weights are dequantized in
+/// registers, over all of K.
 void MatmulLowering::emitQuantizedTiles(LoopBuilder &b, Value thread) {
   int64_t stride = panelDepth * interleave;
   Value base = b.mul(thread, quantizedRows * stride);
   copyRows(b, wholeRowScratch, base, stride, b.index(0), b.index(depthK));
-  Value offsets = b.mul(thread, quantizedRows * sumBlocks(stride));
-  if (quantization->hasOffset())
-    computeOffsets(b, wholeRowScratch, base, stride, wholeOffsetScratch,
-                   offsets, sumBlocks(stride), b.index(depthK));
-  b.loop(rowCount, [&](LoopBuilder &b, Value row) {
-    scaleRow(b, *quantization, wholeRowScratch, b.add(base, b.mul(row, stride)),
-             b.index(panelDepth));
-  });
   byHeight(b, rowCount, 1, quantizedRows, [&](LoopBuilder &b, int64_t rows) {
     int64_t side = std::max<int64_t>(quantizedPanelsFor(rows), 1);
     forPanels(b, side, [&](LoopBuilder &b, int64_t count, Value panel) {
-      callQuantizedTile(b, rows, count, panel, base, offsets);
+      callQuantizedTile(b, rows, count, panel, base);
     });
   });
 }
 
 void MatmulLowering::callQuantizedTile(LoopBuilder &b, int64_t rows,
-                                       int64_t count, Value panel, Value rowsAt,
-                                       Value offsetsAt) {
+                                       int64_t count, Value panel,
+                                       Value rowsAt) {
   int64_t sumStride = panelBlock * kPanelColumns;
   func::FuncOp tile =
       getQuantizedTile(op->getParentOfType<ModuleOp>(),
                        QuantizedTile{rows, count, *quantization,
                                      panelDepth * interleave, sumStride});
   SmallVector<Value> arguments{wholeRowScratch, rowsAt};
-  if (quantization->hasOffset())
-    arguments.append({wholeOffsetScratch, offsetsAt,
-                      b.index(sumBlocks(panelDepth * interleave))});
   auto addPanels = [&](Value flat, int64_t elements) {
     arguments.append({flat,
                       b.add(firstElement(b, elements), b.mul(panel, elements)),
@@ -671,8 +573,7 @@ void MatmulLowering::callQuantizedTile(LoopBuilder &b, int64_t rows,
   func::CallOp::create(b, tile, arguments);
 }
 
-/// This block of `count` panels from `panel` on -> f32 in scratch, and its
-/// scales.
+/// This block of `count` panels from `panel` on -> f32 in scratch.
 void MatmulLowering::dequantize(LoopBuilder &b, int64_t count, Value panel,
                                 Value depth, Value panelBase) {
   func::FuncOp function =
@@ -687,9 +588,9 @@ void MatmulLowering::dequantize(LoopBuilder &b, int64_t count, Value panel,
         flatScales, at(scaleElements)};
     if (flatZeros)
       arguments.append({flatZeros, at(zeroElements)});
-    arguments.append(
-        {weightScratch, b.add(weightBase, i * kBlock * kPanelColumns),
-         scaleScratch, b.add(scaleBase, i * scalesPerPanel()), kRow, depth});
+    arguments.append({weightScratch,
+                      b.add(weightBase, i * kBlock * kPanelColumns), kRow,
+                      depth});
     func::CallOp::create(b, function, arguments);
   }
 }

@@ -10,24 +10,27 @@
 // words, a cache line) becomes as many vectors of 16 columns without a move
 // between lanes. Per vector:
 //
-//   integers    and, convert
-//   e2m1        shr, and, shr, and, convert; the sign by shl, and, xor
+//   integers                       and, convert, fma
+//   zero points that are floats,   shr, and, convert, sub, mul
+//   or integers with f32 scales
+//   e2m1                           shr, and, shr, and, convert; the sign by
+//                                  shl, and, xor; mul
 //
-// Scales are not applied to weights but to sums of products: of a block in K
-// (of the part of it that is processed at a time, if it is long)
+// Integers stay where they are in the word: the i-th is converted as
+// q * 2^(i * bits), and its scale is divided by that power of two. With the
+// zero point's share c = -z * s, which a block computes once, the weight is
+// fma(q * 2^.., s / 2^.., c). All but that operation is exact (a zero point
+// that is no power of two has at most 8 bits, a scale of 16 bits at most 11),
+// so the weight is (q - z) * s, rounded once, as long as the scale is not
+// within 2^30 of the limits of f32. Numbers with a sign lose it by a xor of the
+// words, which adds half the range, and that much to their zero point.
 //
-//   acc += s * (offset + sum of q * x),  offset = -z * sum of x
+// The magnitudes of e2m1 are twice as great as integers from 0 to 12, which a
+// word of 8 nibbles lists.
 //
-// The sum of x is computed once per row. The chain of multiply-adds starts from
-// the offset and is in ascending k, in whichever kernel: results do not depend
-// on which of them the number of rows selects.
-//
-// Where few rows use a vector, integers stay where they are in the word and
-// are converted as q * 2^(i * bits); their x is divided by that power of two,
-// which is exact down to 2^-98. Numbers with a sign lose it by a xor of the
-// words, which adds half the range, and that much to their zero point. The
-// magnitudes of e2m1 are twice as great as integers from 0 to 12, which a word
-// of 8 nibbles lists.
+// The tile and the dequantizer followed by the f32 tile compute the same f32
+// weights and add in the same order, so that results do not depend on which of
+// them the number of rows selects.
 //
 //===----------------------------------------------------------------------===//
 
@@ -53,10 +56,6 @@ static std::string describe(const Quantization &quantization) {
   os << 'b' << quantization.blockSize << '_' << quantization.scale;
   if (quantization.zeroPoint)
     os << '_' << quantization.zeroPoint;
-  if (quantization.sumBlock != quantization.blockSize)
-    os << "_s" << quantization.sumBlock;
-  if (!quantization.wholeSums)
-    os << "_part";
   return text;
 }
 
@@ -83,28 +82,31 @@ public:
 
   Value words, word0, scales, scale0, zeroPoints, zero0;
 
-  /// Of a sum block, counted from the first of K.
-  Value scale(LoopBuilder &b, Value sumBlock);
-  Value zeroPoint(LoopBuilder &b, Value sumBlock);
-  /// Loads word row `step` of the panel.
+  /// Loads what the words of a block have in common.
+  void loadBlock(LoopBuilder &b, Value block);
+  /// Loads word row `step` of the panel, which is in that block.
   void loadWords(LoopBuilder &b, Value step);
-  /// The numbers of the i-th k of the loaded words, as f32.
-  Value values(LoopBuilder &b, int64_t i);
-  /// Integers times 2^(i * bits), but the last as it is.
-  Value valuesInPlace(LoopBuilder &b, int64_t i);
+  /// The f32 weights of the i-th k of the loaded words.
+  Value weights(LoopBuilder &b, int64_t i);
 
 private:
-  Value block(LoopBuilder &b, Value sumBlock) {
-    return q.blockSize == 0 ? b.index(0)
-                            : b.div(sumBlock, q.blockSize / q.sumBlock);
+  /// Whether weights are fma(q, scale, share of the zero point).
+  bool isFused() const {
+    if (q.encoding == moe::Encoding::E2M1)
+      return false;
+    return !q.zeroPoint || (q.zeroPoint.isInteger() && !q.scale.isF32());
   }
   Value loadParameters(LoopBuilder &b, Value memref, Value base, Value block);
   Value loadScales(LoopBuilder &b, Value block);
   Value loadZeroPoints(LoopBuilder &b, Value block);
-  Value floatValues(LoopBuilder &b, int64_t i);
+  Value floatWeights(LoopBuilder &b, int64_t i);
 
   Quantization q;
   Value row;
+  /// Of each k in a word if `isFused`, otherwise one.
+  SmallVector<Value> scale;
+  /// The zero point, or its share if `isFused`.
+  Value zero;
 };
 } // namespace
 
@@ -165,27 +167,31 @@ Value QuantizedPanel::loadScales(LoopBuilder &b, Value block) {
   return arith::MulFOp::create(b, loaded, splatFloat(b, 0.5f));
 }
 
-/// As f32; of numbers with a sign, what belongs to them without it.
+/// As f32; integers with a sign as what belongs to numbers without it.
 Value QuantizedPanel::loadZeroPoints(LoopBuilder &b, Value block) {
-  Value loaded = loadParameters(b, zeroPoints, zero0, block);
   bool isSigned = q.encoding == moe::Encoding::Signed;
   int64_t half = int64_t(1) << (q.bits - 1);
+  if (!q.zeroPoint)
+    return splatFloat(b, static_cast<float>(half));
+  Value loaded = loadParameters(b, zeroPoints, zero0, block);
   if (!q.zeroPoint.isInteger())
-    return isSigned ? arith::AddFOp::create(
-                          b, loaded, splatFloat(b, static_cast<float>(half)))
-                          .getResult()
-                    : loaded;
+    return loaded;
   if (isSigned)
     loaded = arith::XOrIOp::create(b, loaded, splat(b, half));
   return toFloat(b, loaded);
 }
 
-Value QuantizedPanel::scale(LoopBuilder &b, Value sumBlock) {
-  return loadScales(b, block(b, sumBlock));
-}
-
-Value QuantizedPanel::zeroPoint(LoopBuilder &b, Value sumBlock) {
-  return loadZeroPoints(b, block(b, sumBlock));
+void QuantizedPanel::loadBlock(LoopBuilder &b, Value block) {
+  scale.assign(1, loadScales(b, block));
+  if (q.encoding != moe::Encoding::E2M1)
+    zero = loadZeroPoints(b, block);
+  if (!isFused())
+    return;
+  Value share = arith::NegFOp::create(b, zero);
+  zero = arith::MulFOp::create(b, share, scale[0]);
+  for (int64_t i = 1; i + 1 < q.perWord(); ++i)
+    scale.push_back(arith::MulFOp::create(
+        b, scale[0], splatFloat(b, std::ldexp(1.0f, -i * q.bits))));
 }
 
 void QuantizedPanel::loadWords(LoopBuilder &b, Value step) {
@@ -200,8 +206,8 @@ void QuantizedPanel::loadWords(LoopBuilder &b, Value step) {
   row = arith::XOrIOp::create(b, row, splat(b, highest));
 }
 
-/// Twice the e2m1 numbers of the i-th k.
-Value QuantizedPanel::floatValues(LoopBuilder &b, int64_t i) {
+/// Twice the e2m1 weights of the i-th k.
+Value QuantizedPanel::floatWeights(LoopBuilder &b, int64_t i) {
   // Nibble by nibble the magnitudes 0, 1, 2, 3, 4, 6, 8 and 12.
   constexpr int64_t kMagnitudes = 0xC8643210;
   Value place = i == 0 ? shift<arith::ShLIOp>(b, row, 2)
@@ -217,34 +223,57 @@ Value QuantizedPanel::floatValues(LoopBuilder &b, int64_t i) {
                                    arith::XOrIOp::create(b, bits, sign));
 }
 
-Value QuantizedPanel::values(LoopBuilder &b, int64_t i) {
+Value QuantizedPanel::weights(LoopBuilder &b, int64_t i) {
   if (q.encoding == moe::Encoding::E2M1)
-    return floatValues(b, i);
-  Value value = shift<arith::ShRUIOp>(b, row, i * q.bits);
-  if (i + 1 != q.perWord())
-    value = arith::AndIOp::create(b, value, splat(b, (1 << q.bits) - 1));
-  return toFloat(b, value);
-}
-
-Value QuantizedPanel::valuesInPlace(LoopBuilder &b, int64_t i) {
-  if (q.encoding == moe::Encoding::E2M1 || i + 1 == q.perWord())
-    return values(b, i);
+    return arith::MulFOp::create(b, floatWeights(b, i), scale[0]);
   int64_t mask = (int64_t(1) << q.bits) - 1;
-  return toFloat(b,
-                 arith::AndIOp::create(b, row, splat(b, mask << i * q.bits)));
+  bool isLast = i + 1 == q.perWord();
+  if (isFused()) {
+    Value value =
+        isLast ? shift<arith::ShRUIOp>(b, row, i * q.bits)
+               : arith::AndIOp::create(b, row, splat(b, mask << i * q.bits));
+    return vector::FMAOp::create(b, toFloat(b, value), scale[isLast ? 0 : i],
+                                 zero);
+  }
+  Value value = shift<arith::ShRUIOp>(b, row, i * q.bits);
+  if (!isLast)
+    value = arith::AndIOp::create(b, value, splat(b, mask));
+  if (q.encoding == moe::Encoding::Signed && !q.zeroPoint.isInteger())
+    value = arith::SubIOp::create(b, value, splat(b, (mask + 1) / 2));
+  Value difference = arith::SubFOp::create(b, toFloat(b, value), zero);
+  return arith::MulFOp::create(b, difference, scale[0]);
 }
 
-/// `body` for each sum block in `depth` words, with its first and last + 1.
-static void forSumBlocks(
-    LoopBuilder &b, const Quantization &q, Value depth,
-    llvm::function_ref<void(LoopBuilder &, Value block, Value begin, Value end)>
+/// `body` for words [0, depth) of panels that begin with word `first` of K,
+/// block by block; it returns the values to carry.
+static SmallVector<Value> forWords(
+    LoopBuilder &b, const Quantization &q,
+    MutableArrayRef<QuantizedPanel> panels, Value first, Value depth,
+    ValueRange init,
+    llvm::function_ref<SmallVector<Value>(LoopBuilder &, Value, ValueRange)>
         body) {
-  int64_t words = q.sumBlock / q.perWord();
-  b.loop(b.ceilDiv(depth, words), [&](LoopBuilder &b, Value block) {
-    Value begin = b.mul(block, words);
-    Value end = b.add(begin, words);
-    body(b, block, begin, q.wholeSums ? end : b.min(end, depth));
-  });
+  auto forBlock = [&](LoopBuilder &b, Value block, Value begin, Value end,
+                      ValueRange init) {
+    for (QuantizedPanel &panel : panels)
+      panel.loadBlock(b, block);
+    return b.loop(begin, end, 1, init,
+                  [&](LoopBuilder &b, Value step, ValueRange carried) {
+                    for (QuantizedPanel &panel : panels)
+                      panel.loadWords(b, step);
+                    return body(b, step, carried);
+                  });
+  };
+  if (q.blockSize == 0)
+    return forBlock(b, b.index(0), b.index(0), depth, init);
+  int64_t perBlock = q.blockSize / q.perWord();
+  Value end = b.add(first, depth);
+  return b.loop(b.div(first, perBlock), b.ceilDiv(end, perBlock), 1, init,
+                [&](LoopBuilder &b, Value block, ValueRange carried) {
+                  Value from = b.max(b.mul(block, perBlock), first);
+                  Value to = b.min(b.mul(b.add(block, 1), perBlock), end);
+                  return forBlock(b, block, b.sub(from, first),
+                                  b.sub(to, first), carried);
+                });
 }
 
 //===----------------------------------------------------------------------===//
@@ -307,20 +336,12 @@ func::FuncOp grouped::getQuantizedTile(ModuleOp module,
   Signature signature(b);
   signature.buffer(b.getF32Type());
   signature.index();
-  if (q.hasOffset()) {
-    signature.buffer(b.getF32Type());
-    signature.index(2);
-  }
   signature.panels(q, 2);
   signature.buffer(b.getF32Type());
   signature.index(2);
   func::FuncOp function = signature.create(module, name);
 
-  Value a = signature.next(), a0 = signature.next(), offsets, offset0,
-        offsetDistance;
-  if (q.hasOffset())
-    offsets = signature.next(), offset0 = signature.next(),
-    offsetDistance = signature.next();
+  Value a = signature.next(), a0 = signature.next();
   SmallVector<QuantizedPanel> panels(tile.panels, QuantizedPanel(q));
   auto readPanels = [&](Value QuantizedPanel::*memref,
                         Value QuantizedPanel::*base) {
@@ -339,64 +360,34 @@ func::FuncOp grouped::getQuantizedTile(ModuleOp module,
   Value c = signature.next(), c0 = signature.next(), depth = signature.next();
 
   auto sumType = lanes(b.getF32Type());
-  auto broadcast = [&](LoopBuilder &b, Value scalar) -> Value {
-    return vector::BroadcastOp::create(b, sumType, scalar);
-  };
-  Value none = splatFloat(b, 0);
-  forSumBlocks(
-      b, q, depth, [&](LoopBuilder &b, Value block, Value begin, Value end) {
-        SmallVector<Value> sums;
-        SmallVector<Value> zeroPoints;
-        for (QuantizedPanel &panel : panels)
-          zeroPoints.push_back(q.zeroPoint ? panel.zeroPoint(b, block)
-                                           : Value());
-        for (int64_t row = 0; row < tile.rows; ++row) {
-          Value offset = none;
-          if (q.hasOffset())
-            offset = broadcast(
-                b, b.load(offsets, b.add(b.add(offset0, block),
-                                         b.mul(offsetDistance, row))));
-          for (Value zero : zeroPoints)
-            sums.push_back(
-                zero ? arith::MulFOp::create(b, offset, zero).getResult()
-                     : offset);
-        }
-        sums =
-            b.loop(begin, end, 1, sums,
-                   [&](LoopBuilder &b, Value step, ValueRange carried) {
-                     SmallVector<Value> next(carried);
-                     for (QuantizedPanel &panel : panels)
-                       panel.loadWords(b, step);
-                     Value k = b.add(a0, b.mul(step, q.perWord()));
-                     for (int64_t i = 0; i < q.perWord(); ++i) {
-                       SmallVector<Value> rows;
-                       for (int64_t row = 0; row < tile.rows; ++row)
-                         rows.push_back(broadcast(
-                             b, b.load(a, b.add(k, row * tile.rowStride + i))));
-                       for (auto [p, panel] : llvm::enumerate(panels)) {
-                         Value values = panel.valuesInPlace(b, i);
-                         for (int64_t row = 0; row < tile.rows; ++row) {
-                           Value &sum = next[row * tile.panels + p];
-                           sum =
-                               vector::FMAOp::create(b, rows[row], values, sum);
-                         }
-                       }
-                     }
-                     return next;
-                   });
-        b.forgetMemory();
-        SmallVector<Value> scales;
-        for (QuantizedPanel &panel : panels)
-          scales.push_back(panel.scale(b, block));
-        for (int64_t row = 0; row < tile.rows; ++row)
-          for (auto [p, panel] : llvm::enumerate(panels)) {
-            Value at = b.add(c0, row * tile.tileStride + p * kPanelColumns);
-            Value before = vector::LoadOp::create(b, sumType, c, at);
-            Value sum = vector::FMAOp::create(
-                b, scales[p], sums[row * tile.panels + p], before);
-            vector::StoreOp::create(b, sum, c, at);
+  SmallVector<Value> sums(tile.rows * tile.panels,
+                          b.constant(cast<TypedAttr>(b.getZeroAttr(sumType))));
+  sums = forWords(
+      b, q, panels, b.index(0), depth, sums,
+      [&](LoopBuilder &b, Value step, ValueRange carried) {
+        SmallVector<Value> next(carried);
+        Value k = b.add(a0, b.mul(step, q.perWord()));
+        for (int64_t i = 0; i < q.perWord(); ++i) {
+          SmallVector<Value> rows;
+          for (int64_t row = 0; row < tile.rows; ++row) {
+            Value element = b.load(a, b.add(k, row * tile.rowStride + i));
+            rows.push_back(vector::BroadcastOp::create(b, sumType, element));
           }
+          for (auto [p, panel] : llvm::enumerate(panels)) {
+            Value weights = panel.weights(b, i);
+            for (int64_t row = 0; row < tile.rows; ++row) {
+              Value &sum = next[row * tile.panels + p];
+              sum = vector::FMAOp::create(b, rows[row], weights, sum);
+            }
+          }
+        }
+        return next;
       });
+  for (int64_t row = 0; row < tile.rows; ++row)
+    for (int64_t panel = 0; panel < tile.panels; ++panel)
+      vector::StoreOp::create(
+          b, sums[row * tile.panels + panel], c,
+          ValueRange{b.add(c0, row * tile.tileStride + panel * kPanelColumns)});
   func::ReturnOp::create(b);
   return function;
 }
@@ -410,8 +401,6 @@ func::FuncOp grouped::getDequantizer(ModuleOp module, const Quantization &q) {
   Signature signature(b);
   signature.panels(q, 1);
   signature.buffer(b.getF32Type());
-  signature.index();
-  signature.buffer(b.getF32Type());
   signature.index(3);
   func::FuncOp function = signature.create(module, name);
 
@@ -421,89 +410,16 @@ func::FuncOp grouped::getDequantizer(ModuleOp module, const Quantization &q) {
   if (q.zeroPoint)
     panel.zeroPoints = signature.next(), panel.zero0 = signature.next();
   Value out = signature.next(), out0 = signature.next(),
-        scales = signature.next(), scales0 = signature.next(),
         first = signature.next(), depth = signature.next();
-  int64_t parameters = (q.zeroPoint ? 2 : 1) * kPanelColumns;
-  Value firstBlock = b.div(first, q.sumBlock / q.perWord());
-  forSumBlocks(
-      b, q, depth, [&](LoopBuilder &b, Value block, Value begin, Value end) {
-        Value sumBlock = b.add(firstBlock, block);
-        Value at = b.add(scales0, b.mul(block, parameters));
-        vector::StoreOp::create(b, panel.scale(b, sumBlock), scales,
-                                ValueRange{at});
-        if (q.zeroPoint)
-          vector::StoreOp::create(b, panel.zeroPoint(b, sumBlock), scales,
-                                  ValueRange{b.add(at, kPanelColumns)});
-        b.loop(begin, end, 1, [&](LoopBuilder &b, Value step) {
-          panel.loadWords(b, step);
-          Value at = b.add(out0, b.mul(step, q.perWord() * kPanelColumns));
-          for (int64_t i = 0; i < q.perWord(); ++i)
-            vector::StoreOp::create(b, panel.values(b, i), out,
-                                    ValueRange{b.add(at, i * kPanelColumns)});
-        });
-      });
+  forWords(b, q, panel, first, depth, ValueRange(),
+           [&](LoopBuilder &b, Value step, ValueRange) -> SmallVector<Value> {
+             Value at = b.add(out0, b.mul(step, q.perWord() * kPanelColumns));
+             for (int64_t i = 0; i < q.perWord(); ++i)
+               vector::StoreOp::create(
+                   b, panel.weights(b, i), out,
+                   ValueRange{b.add(at, i * kPanelColumns)});
+             return {};
+           });
   func::ReturnOp::create(b);
   return function;
-}
-
-func::FuncOp grouped::getRowOffsets(ModuleOp module, const Quantization &q) {
-  // A zero point that the encoding implies is half the range.
-  int64_t factor = q.zeroPoint ? 1 : int64_t(1) << (q.bits - 1);
-  std::string name = llvm::formatv("moe_offsets_{0}_{1}", q.sumBlock, factor);
-  if (auto known = module.lookupSymbol<func::FuncOp>(name))
-    return known;
-  LoopBuilder b(module.getLoc(), module.getContext());
-  Signature signature(b);
-  signature.buffer(b.getF32Type());
-  signature.index();
-  signature.buffer(b.getF32Type());
-  signature.index(2);
-  func::FuncOp function = signature.create(module, name);
-  Value a = signature.next(), a0 = signature.next(), out = signature.next(),
-        out0 = signature.next(), count = signature.next();
-  Value zero = b.constant(b.getF32FloatAttr(0));
-  Value scale = b.constant(b.getF32FloatAttr(static_cast<float>(-factor)));
-  b.loop(b.ceilDiv(count, q.sumBlock), [&](LoopBuilder &b, Value block) {
-    Value begin = b.mul(block, q.sumBlock);
-    Value size = b.min(b.index(q.sumBlock), b.sub(count, begin));
-    Value whole = b.mul(b.div(size, kPanelColumns), kPanelColumns);
-    Value from = b.add(a0, begin);
-    SmallVector<Value> wide = b.loop(
-        b.index(0), whole, kPanelColumns, splatFloat(b, 0),
-        [&](LoopBuilder &b, Value k, ValueRange sum) -> SmallVector<Value> {
-          Value row = vector::LoadOp::create(b, lanes(b.getF32Type()), a,
-                                             ValueRange{b.add(from, k)});
-          return {arith::AddFOp::create(b, sum[0], row)};
-        });
-    // Of a vector in any order, but one and the same for all callers.
-    Value sum =
-        vector::ReductionOp::create(b, vector::CombiningKind::ADD, wide[0],
-                                    zero, arith::FastMathFlags::reassoc);
-    sum = b.loop(
-        whole, size, 1, sum,
-        [&](LoopBuilder &b, Value k, ValueRange sum) -> SmallVector<Value> {
-          return {arith::AddFOp::create(b, sum[0], b.load(a, b.add(from, k)))};
-        })[0];
-    b.store(arith::MulFOp::create(b, sum, scale), out, b.add(out0, block));
-  });
-  func::ReturnOp::create(b);
-  return function;
-}
-
-void grouped::scaleRow(LoopBuilder &b, const Quantization &q, Value row,
-                       Value row0, Value words) {
-  if (q.encoding == moe::Encoding::E2M1)
-    return;
-  int64_t perWord = q.perWord();
-  SmallVector<float> factors;
-  for (int64_t i = 0; i < perWord; ++i)
-    factors.push_back(i + 1 == perWord ? 1 : std::ldexp(1.0f, -i * q.bits));
-  auto type = VectorType::get({perWord}, b.getF32Type());
-  Value factor = b.constant(DenseElementsAttr::get(type, ArrayRef(factors)));
-  b.loop(words, [&](LoopBuilder &b, Value word) {
-    Value at = b.add(row0, b.mul(word, perWord));
-    Value values = vector::LoadOp::create(b, type, row, at);
-    vector::StoreOp::create(b, arith::MulFOp::create(b, values, factor), row,
-                            at);
-  });
 }

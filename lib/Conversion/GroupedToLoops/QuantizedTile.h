@@ -13,8 +13,6 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "moe/Dialect/MoE/IR/MoE.h"
 
-#include "LoopBuilder.h"
-
 namespace mlir::grouped {
 
 /// How the words of a panel stand for f32 weights.
@@ -27,20 +25,13 @@ struct Quantization {
   Type scale;
   /// Null for those that the encoding implies.
   Type zeroPoint;
-  /// So many k are summed up before their scale is applied: a divisor of the
-  /// block size and of the k that are processed at a time.
-  int64_t sumBlock = 0;
-  /// Whether K, in words, is a multiple of it.
-  bool wholeSums = false;
 
   /// How many k a word holds.
   int64_t perWord() const;
-  /// Whether words hold numbers that zero points are to be subtracted from.
-  bool hasOffset() const { return encoding != moe::Encoding::E2M1; }
 };
 
-/// A register tile that takes words: `rows` x (`panels` * 16) sums over all of
-/// K, for few rows.
+/// A register tile that dequantizes in registers: `rows` x (`panels` * 16)
+/// sums over all of K, for few rows.
 struct QuantizedTile {
   int64_t rows;
   int64_t panels;
@@ -53,40 +44,22 @@ struct QuantizedTile {
 /// The function of a tile:
 ///
 ///   @moe_tile_i<bits>_<rows>x<columns>_...(
-///       %a : memref<?xf32>, %a0 : index,          rows as scaleRows leaves
-///       them
-///      (%o : memref<?xf32>, %o0 : index, %os,)    their offsets, row distance
+///       %a : memref<?xf32>, %a0 : index,          rows, first element
 ///       %p : memref<?xi32>, %p0 : index, %ps,     panels, distance of panels
 ///       %s : memref<?xS>, %s0 : index, %ss,       panels of scales
 ///      (%z : memref<?xZ>, %z0 : index, %zs,)      panels of zero points
-///       %c : memref<?xf32>, %c0 : index,          sums, added to
+///       %c : memref<?xf32>, %c0 : index,          sums
 ///       %depth : index)                           words
 func::FuncOp getQuantizedTile(ModuleOp module, const QuantizedTile &tile);
 
-/// The function that writes a block of a panel as f32, without its scales,
-/// which it writes apart, each followed by its zero points if there are any:
+/// The function that writes a block of a panel as f32:
 ///
 ///   @moe_dequantize_i<bits>_...(
 ///       %p, %p0, %s, %s0, (%z, %z0,)              one panel of each
 ///       %out : memref<?xf32>, %out0 : index,      [k, 16]
-///       %scales : memref<?xf32>, %scales0 : index, [k / sumBlock, 1 or 2, 16]
 ///       %first : index, %depth : index)           words: the first of %p0
 ///                                                 within K, and how many
 func::FuncOp getDequantizer(ModuleOp module, const Quantization &quantization);
-
-/// The function of one row's offsets, which the sums of its blocks start from:
-/// the opposite of the block's sum, times the zero point if that is implied:
-///
-///   @moe_offsets_...(
-///       %a : memref<?xf32>, %a0 : index,
-///       %out : memref<?xf32>, %out0 : index,      [k / sumBlock]
-///       %count : index)                           k
-func::FuncOp getRowOffsets(ModuleOp module, const Quantization &quantization);
-
-/// Divides `words` words' worth of a row by the powers of two that integers
-/// are multiplied with where they are in a word.
-void scaleRow(LoopBuilder &b, const Quantization &quantization, Value row,
-              Value row0, Value words);
 
 } // namespace mlir::grouped
 

@@ -34,17 +34,10 @@ static std::string typeName(Type type) {
 }
 
 static std::string tileName(const RegisterTile &tile) {
-  std::string blocks;
-  if (tile.sumBlock)
-    blocks = llvm::formatv("_s{0}{1}{2}", tile.sumBlock,
-                           tile.wholeSums ? "" : "_part",
-                           tile.hasZeroPoints ? "_z"
-                           : tile.hasOffset   ? ""
-                                              : "_n");
-  return llvm::formatv(
-             "moe_tile_{0}_{1}x{2}_a{3}_c{4}{5}{6}", typeName(tile.element),
-             tile.rows, tile.panels * kPanelColumns, tile.rowStride,
-             tile.tileStride, tile.prefetch ? "_prefetch" : "", blocks)
+  return llvm::formatv("moe_tile_{0}_{1}x{2}_a{3}_c{4}{5}",
+                       typeName(tile.element), tile.rows,
+                       tile.panels * kPanelColumns, tile.rowStride,
+                       tile.tileStride, tile.prefetch ? "_prefetch" : "")
       .str();
 }
 
@@ -86,109 +79,50 @@ static void buildBody(LoopBuilder &b, func::FuncOp function,
   auto accumulatorAt = [&](int64_t row, int64_t panel) {
     return b.add(c0, row * tile.tileStride + panel * kPanelColumns);
   };
+  SmallVector<Value> accumulators;
+  for (int64_t row = 0; row < tile.rows; ++row)
+    for (int64_t panel = 0; panel < tile.panels; ++panel) {
+      Value stored = vector::LoadOp::create(
+          b, vectorType, c, ValueRange{accumulatorAt(row, panel)});
+      accumulators.push_back(b.select(first, zero, stored));
+    }
   SmallVector<Value> panelStart{p0}, aheadStart{ahead0};
   for (int64_t panel = 1; panel < tile.panels; ++panel) {
     panelStart.push_back(b.add(panelStart.back(), panelStride));
     aheadStart.push_back(b.add(aheadStart.back(), panelStride));
   }
-  auto addStep = [&](LoopBuilder &body, Value step,
-                     MutableArrayRef<Value> sums) {
-    Value panelOffset = body.mul(step, kPanelColumns * interleave);
-    SmallVector<SmallVector<Value>> rows;
-    for (Value start : panelStart)
-      rows.push_back(loadPanelRow(body, p, body.add(start, panelOffset), tile));
-    for (Value start : aheadStart)
-      if (tile.prefetch)
-        memref::PrefetchOp::create(
-            body, p, body.add(start, body.mul(step, aheadStep)),
-            /*isWrite=*/false, /*localityHint=*/2, /*isDataCache=*/true);
-    Value k = body.add(a0, body.mul(step, interleave));
-    for (int64_t i = 0; i < interleave; ++i)
-      for (int64_t row = 0; row < tile.rows; ++row) {
-        Value element = body.load(a, body.add(k, row * tile.rowStride + i));
-        Value scalar = vector::BroadcastOp::create(body, vectorType, element);
-        for (int64_t panel = 0; panel < tile.panels; ++panel) {
-          Value &sum = sums[row * tile.panels + panel];
-          sum = vector::FMAOp::create(body, scalar, rows[panel][i], sum);
-        }
-      }
-  };
-  // Loops over a block are short: with few iterations their ends are foreseen.
-  constexpr int64_t kUnrolled = 8;
-  int64_t steps =
-      tile.wholeSums && tile.sumBlock % kUnrolled == 0 ? kUnrolled : 1;
-  auto accumulate = [&](LoopBuilder &b, Value begin, Value end,
-                        ValueRange accumulators) {
-    return b.loop(begin, end, steps, accumulators,
-                  [&](LoopBuilder &body, Value step, ValueRange carried) {
-                    SmallVector<Value> next(carried);
-                    for (int64_t i = 0; i < steps; ++i)
-                      addStep(body, body.add(step, i), next);
-                    return next;
-                  });
-  };
-  auto stored = [&](LoopBuilder &b, int64_t row, int64_t panel) -> Value {
-    return vector::LoadOp::create(b, vectorType, c,
-                                  ValueRange{accumulatorAt(row, panel)});
-  };
-  auto forAccumulators = [&](llvm::function_ref<void(int64_t, int64_t)> body) {
-    for (int64_t row = 0; row < tile.rows; ++row)
-      for (int64_t panel = 0; panel < tile.panels; ++panel)
-        body(row, panel);
-  };
 
-  if (tile.sumBlock == 0) {
-    SmallVector<Value> accumulators;
-    forAccumulators([&](int64_t row, int64_t panel) {
-      accumulators.push_back(b.select(first, zero, stored(b, row, panel)));
-    });
-    accumulators = accumulate(b, b.index(0), depth, accumulators);
-    forAccumulators([&](int64_t row, int64_t panel) {
+  accumulators = b.loop(
+      b.index(0), depth, 1, accumulators,
+      [&](LoopBuilder &body, Value step, ValueRange carried) {
+        SmallVector<Value> next(carried);
+        Value panelOffset = body.mul(step, kPanelColumns * interleave);
+        SmallVector<SmallVector<Value>> rows;
+        for (Value start : panelStart)
+          rows.push_back(
+              loadPanelRow(body, p, body.add(start, panelOffset), tile));
+        for (Value start : aheadStart)
+          if (tile.prefetch)
+            memref::PrefetchOp::create(
+                body, p, body.add(start, body.mul(step, aheadStep)),
+                /*isWrite=*/false, /*localityHint=*/2, /*isDataCache=*/true);
+        Value k = body.add(a0, body.mul(step, interleave));
+        for (int64_t i = 0; i < interleave; ++i)
+          for (int64_t row = 0; row < tile.rows; ++row) {
+            Value element = body.load(a, body.add(k, row * tile.rowStride + i));
+            Value scalar =
+                vector::BroadcastOp::create(body, vectorType, element);
+            for (int64_t panel = 0; panel < tile.panels; ++panel) {
+              Value &sum = next[row * tile.panels + panel];
+              sum = vector::FMAOp::create(body, scalar, rows[panel][i], sum);
+            }
+          }
+        return next;
+      });
+  for (int64_t row = 0; row < tile.rows; ++row)
+    for (int64_t panel = 0; panel < tile.panels; ++panel)
       vector::StoreOp::create(b, accumulators[row * tile.panels + panel], c,
                               ValueRange{accumulatorAt(row, panel)});
-    });
-    func::ReturnOp::create(b);
-    return;
-  }
-
-  // Each sum starts from the row's offset; its scale is applied at the end.
-  auto argument = llvm::drop_begin(function.getArguments(), 11).begin();
-  Value s = *argument++, s0 = *argument++, scaleStride = *argument++;
-  Value offsets, offset0, offsetStride;
-  if (tile.hasOffset)
-    offsets = *argument++, offset0 = *argument++, offsetStride = *argument++;
-  int64_t parameters = (tile.hasZeroPoints ? 2 : 1) * kPanelColumns;
-  b.loop(b.ceilDiv(depth, tile.sumBlock), [&](LoopBuilder &b, Value block) {
-    Value begin = b.mul(block, tile.sumBlock);
-    Value end = b.add(begin, tile.sumBlock);
-    if (!tile.wholeSums)
-      end = b.min(end, depth);
-    auto parameter = [&](int64_t panel, int64_t which) -> Value {
-      Value at =
-          b.add(b.add(s0, b.mul(block, parameters)), b.mul(scaleStride, panel));
-      return vector::LoadOp::create(
-          b, vectorType, s, ValueRange{b.add(at, which * kPanelColumns)});
-    };
-    SmallVector<Value> sums;
-    forAccumulators([&](int64_t row, int64_t panel) {
-      if (!tile.hasOffset)
-        return sums.push_back(zero);
-      Value offset = b.load(
-          offsets, b.add(b.add(offset0, block), b.mul(offsetStride, row)));
-      offset = vector::BroadcastOp::create(b, vectorType, offset);
-      if (tile.hasZeroPoints)
-        offset = arith::MulFOp::create(b, offset, parameter(panel, 1));
-      sums.push_back(offset);
-    });
-    sums = accumulate(b, begin, end, sums);
-    b.forgetMemory();
-    forAccumulators([&](int64_t row, int64_t panel) {
-      Value sum = vector::FMAOp::create(b, parameter(panel, 0),
-                                        sums[row * tile.panels + panel],
-                                        stored(b, row, panel));
-      vector::StoreOp::create(b, sum, c, ValueRange{accumulatorAt(row, panel)});
-    });
-  });
   func::ReturnOp::create(b);
 }
 
@@ -203,22 +137,11 @@ func::FuncOp grouped::getRegisterTile(ModuleOp module,
   auto buffer = [](Type element) {
     return MemRefType::get({ShapedType::kDynamic}, element);
   };
-  SmallVector<Type> types{buffer(tile.compute),
-                          index,
-                          buffer(tile.element),
-                          index,
-                          index,
-                          buffer(tile.compute),
-                          index,
-                          index,
-                          b.getI1Type(),
-                          index,
-                          index};
-  if (tile.sumBlock)
-    types.append({buffer(tile.compute), index, index});
-  if (tile.sumBlock && tile.hasOffset)
-    types.append({buffer(tile.compute), index, index});
-  auto function = func::FuncOp::create(b, name, b.getFunctionType(types, {}));
+  auto type = b.getFunctionType(
+      {buffer(tile.compute), index, buffer(tile.element), index, index,
+       buffer(tile.compute), index, index, b.getI1Type(), index, index},
+      {});
+  auto function = func::FuncOp::create(b, name, type);
   function.setPrivate();
   // The tile stays a function: inlined copies would differ from call to call.
   function->setAttr("passthrough", b.getArrayAttr(b.getStringAttr("noinline")));

@@ -29,12 +29,6 @@ struct RegisterTile {
   /// multiplications take longer than the panels; with few rows the processor's
   /// own prefetcher is ahead and more streams only disturb it.
   bool prefetch;
-  /// Of quantized weights: so many k are summed up before their scale is
-  /// applied, and whether columns have zero points. See QuantizedTile.cpp.
-  int64_t sumBlock = 0;
-  bool wholeSums = false; // no block ends early
-  bool hasZeroPoints = false;
-  bool hasOffset = false;
 };
 
 /// The function of a register tile, made on first use and shared by the module:
@@ -47,14 +41,6 @@ struct RegisterTile {
 ///       %first : i1,                              start from 0
 ///       %n0 : index, %ns : index)                 prefetched of each panel of
 ///                                                 %p: from where, per step
-///
-/// With a `sumBlock`, accumulators never start from 0, and these arguments
-/// follow:
-///
-///       %s : memref<?xC>, %s0 : index, %ss : index, scales (and zero points)
-///       of
-///                                                 each sum block of a panel
-///      (%o : memref<?xC>, %o0 : index, %os : index) offsets of the rows
 func::FuncOp getRegisterTile(ModuleOp module, const RegisterTile &tile);
 
 } // namespace mlir::grouped

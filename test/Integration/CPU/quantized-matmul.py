@@ -1,5 +1,5 @@
-# moe.grouped_matmul with quantized weights: close to float64, and a row's bits
-# do not depend on the other rows or on the threads. Bits, block sizes, zero
+# moe.grouped_matmul with quantized weights: the same bits as with the f32
+# weights that they stand for, and close to float64. Bits, block sizes, zero
 # points, types of the scales, sizes, weights in files and in the module.
 #
 # REQUIRES: python-numpy, python-ml_dtypes, x86_64
@@ -25,7 +25,7 @@ SILU = """ epilogue {
 
 
 class Module:
-    """Quantized products of the same rows."""
+    """Pairs of outputs: a quantized product and the same with f32 weights."""
 
     def __init__(self, folder, name, experts, depth, rows):
         self.folder, self.name, self.experts, self.depth, self.rows = folder, name, experts, depth, rows
@@ -110,6 +110,9 @@ class Module:
                 strides = f", strides = array<i64: {n * count * step}, {count * step}, 1>"
                 zeros.append((self.weight(data.tobytes(), zero_type, length, strides, at=i * row), zero_type))
         self.product(name, n, weights, scales, zeros, q.block_size, out, "signed" if signed else None)
+        whole = q.values(np.float32)
+        floats = f"tensor<{e}x{n}x{k}xf32>"
+        self.product(name + "_f32", n, [(self.weight(whole[:, i::count].tobytes(), floats), floats) for i in range(count)], out=out)
         self.values[name] = (count, q.values(), {"f32": 1e-5, "f16": 1e-3, "bf16": 4e-3}[out])
 
     def add_floats(self, name, columns, block_size, input_major=False):
@@ -130,6 +133,8 @@ class Module:
             weight = self.weight(data.tobytes(), type, length, f", strides = array<i64: {n * step}, {step}, 1>")
         scales = self.weight(q.scales.tobytes(), scale_type)
         self.product(name, n, [(weight, type)], [(scales, scale_type)], None, block_size, encoding="e2m1")
+        floats = f"tensor<{e}x{n}x{k}xf32>"
+        self.product(name + "_f32", n, [(self.weight(q.values(np.float32).tobytes(), floats), floats)])
         self.values[name] = (1, q.values(), 1e-5)
 
     def run(self, counts):
@@ -146,19 +151,11 @@ class Module:
                 sizes = np.bincount(groups, minlength=self.experts)
                 x = stored(self.random.standard_normal((count, self.depth)), self.rows)
                 one, two = model.run(1, x=x, sizes=sizes), model.run(2, x=x, sizes=sizes)
-                # Every kernel: rows alone, and a few together, of the last group that has any.
-                first = count - int((groups == groups[-1]).sum()) if count else 0
-                parts = []
-                for rows in {(first, 1), (count - 1, 1), (first, min(count - first, 3)), (first, min(count - first, 9))} if count else ():
-                    begin, size = rows
-                    few = np.bincount(groups[begin : begin + size], minlength=self.experts)
-                    parts.append((begin, size, model.run(1, x=x[begin : begin + size], sizes=few)))
                 for name, (weights, values, limit) in self.values.items():
                     where = f"{self.name} {name} rows={count} {split}"
                     got = one[name]
                     assert got.tobytes() == two[name].tobytes(), f"{where}: threads"
-                    for begin, size, part in parts:
-                        assert got[begin : begin + size].tobytes() == part[name].tobytes(), f"{where}: {size} rows from {begin}"
+                    assert got.tobytes() == one[name + "_f32"].tobytes(), f"{where}: not the bits of the f32 weights"
                     a = np.einsum("rk,rnk->rn", x.astype(np.float64), values[groups])
                     want = a if weights == 1 else a[:, 0::2] / (1 + np.exp(-a[:, 0::2])) * a[:, 1::2]
                     error = np.abs(got - want).max(initial=0)
