@@ -191,14 +191,6 @@ static Tensor logSumExp(Lowering &l, Tensor x, ArrayRef<bool> reduced,
       });
 }
 
-static Tensor castElements(Lowering &l, Tensor x, Type type) {
-  Type from = x->elementType;
-  return l.elementwise(x, x->dims, type,
-                       [&](ElementBuilder &b, ValueRange args) {
-                         return castElement(b, args[0], from, type);
-                       });
-}
-
 template <Reduction kind> static LogicalResult convertReduce(Lowering &l) {
   Tensor x = l.in(0);
   FailureOr<SmallVector<bool>> axes = reducedAxes(l, x->rank());
@@ -214,7 +206,7 @@ template <Reduction kind> static LogicalResult convertReduce(Lowering &l) {
                             kind == Reduction::LogSumExp;
   Type type = x->elementType;
   if (inFloats && !x->isFloat())
-    x = castElements(l, x, l.b.getF64Type());
+    x = castTensor(l, x, l.b.getF64Type());
   constexpr bool same = kind == Reduction::Sum || kind == Reduction::Prod ||
                         kind == Reduction::Max || kind == Reduction::Min ||
                         kind == Reduction::Mean;
@@ -260,8 +252,7 @@ template <Reduction kind> static LogicalResult convertReduce(Lowering &l) {
                              });
     }
   }
-  if (x->elementType != type)
-    result = castElements(l, result, type);
+  result = castTensor(l, result, type);
   return l.set(keepDims ? l.reshape(result, withOnes) : result);
 }
 
